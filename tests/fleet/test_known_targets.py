@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mcshell.client.discovery import methods
+from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.client.discovery.targeting import Targeting
 from mcshell.message import Filter
 from mcshell.wire import destinations
@@ -273,3 +275,24 @@ def test_a_window_that_was_cut_short_finds_not_all(fleet):
         assert not alice.known.surveyed(fleet.collective, Filter(), since)
         alice.discover()
         assert alice.known.surveyed(fleet.collective, Filter(), since)
+
+
+def test_any_number_may_be_gone(fleet):
+    """More known nodes than one filter can name do not answer: they are targets, as ever."""
+    gone = {f"n{hashlib.sha256(bytes([n % 256, n // 256])).hexdigest()}" for n in range(1500)}
+    with knowing(fleet, "gone-many") as alice:
+        now, facts = time.time(), {"role": "web"}
+        nodes = [CachedNode(identity=name, seen=now, facts=facts) for name in gone]
+        alice.known.learn(fleet.collective, nodes)
+        found = alice.find(Targeting(filter=Filter(fact=("role=web",))))
+        assert set(found.names) == gone | WEB
+
+
+def test_a_cache_that_takes_nothing_costs_no_reply(fleet):
+    """What nodes have answered is given to whoever has asked, though the known nodes' file is locked."""
+    with (
+        fleet.client(state="locked") as alice,
+        closing(sqlite3.connect(fleet.folder / "locked" / "nodes.sqlite")) as other,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        assert alice.rpc("rpcutil", "ping", nodes=["web1"]).stats["ok"] == 1

@@ -15,6 +15,7 @@ from mcshell.client.store.records import RequestRecord
 from mcshell.filters.nodes import fold, parts
 from mcshell.interrupts import InterruptibleCondition
 from mcshell.message import Filter, Via, new_request_id
+from mcshell.wire.documents.fields import MAX_TERMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -212,9 +213,12 @@ class NodeQueries:
         return self._ask("ping", collective, {}, names, Filter(), answers), answers
 
     def ping_named(self, collective: str, names: Sequence[str]) -> tuple[str, QueryAnswers]:
-        """Ask these nodes what they are, by one question to all; returns as `ping` does."""
+        """Ask these nodes what they are, by one question to all if that can name them; returns as `ping` does."""
+        entries = tuple(parts(fold(names)))
+        if len(entries) > MAX_TERMS:
+            return self.ping_each(collective, names)
         answers = QueryAnswers(frozenset(names), names, passing=True, quiet_since=self.quiet_since)
-        filter_ = Filter(identity=tuple(parts(fold(names))))
+        filter_ = Filter(identity=entries)
         return self._ask("ping", collective, {}, None, filter_, answers), answers
 
     def probe(

@@ -20,7 +20,14 @@ from mcshell.client.rpc.interactive_run import NEWS, InteractiveRun, RunSettings
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.rpc.schemas import RequestSchemas, fitting
 from mcshell.client.store.records import RequestRecord
-from mcshell.errors import Stopped, UsageError, WireError, did_you_mean
+from mcshell.errors import (
+    MachineError,
+    Stopped,
+    UsageError,
+    WireError,
+    did_you_mean,
+    not_kept,
+)
 from mcshell.filters.nodes import fold
 from mcshell.message import Via, new_request_id
 from mcshell.values import dataclass
@@ -261,7 +268,10 @@ class Requester:
         run.run(run_settings)
         record, entries = tracker.record, tracker.entries()
         heard = [entry.sender for entry in entries if entry.done is not None]
-        self.known.touch(record.collective, heard, time.time())
+        try:
+            self.known.touch(record.collective, heard, time.time())
+        except MachineError as error:  # the replies are kept, and are what was asked for
+            not_kept(log, len(heard), "signs of life", error)
         if record.grows:
             self._growing = weakref.ref(tracker), set()
             self._renew()

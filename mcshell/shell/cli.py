@@ -225,7 +225,8 @@ def _shell(context: Context, form: str | None) -> int:
     if not sys.stdin.isatty():
         return _lines(context.standard_text(), context, form, numbered=True)
     light.require("prompt_toolkit", "the prompt")
-    from mcshell.shell.prompt import prompt  # noqa: PLC0415 - a command line needs no prompt
+    with light.left_out("the prompt"):
+        from mcshell.shell.prompt import prompt  # noqa: PLC0415 - a command line needs no prompt
 
     return prompt(context)
 

@@ -79,6 +79,7 @@ REFUSED = {
     "cp x @web:/srv/": "mcshell.commands.verbs.cp",
     "notebook s1 -o x.ipynb": "mcshell.commands.verbs.notebook",
     "proposals": "mcshell.commands.verbs.approvals",
+    "session export here": "mcshell.client.session.transfer",
     "demo --nodes 2": "mcshell.shell.demo",
     "ping --format psql": "tabulate",
     "--format github ping": "tabulate",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from mcshell.client.pki import pki_of
 from mcshell.client.session.folder import folder_of
 from mcshell.client.session.session import Session, SessionInfo, listing, remove
-from mcshell.client.session.transfer import export_session, import_session
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.submitting import unfinished, wait_quiet
 from mcshell.errors import SessionError, UsageError, did_you_mean
@@ -111,6 +110,8 @@ def export(context: Context, options: ExportOptions) -> Table:
 
     Without a name it is the one that lines use. If that has none yet, it is saved under the file's.
     """
+    from mcshell.client.session.transfer import export_session  # noqa: PLC0415 - no light node has it
+
     state = context.settings.state_dir
     target = expanded(options.file)
     name = _current(context, target) if options.session is None else options.session
@@ -137,6 +138,8 @@ def _current(context: Context, target: Path) -> str:
 
 def import_(context: Context, options: ImportOptions) -> Table:
     """Take in a copied session, or merge it into ours; every signature is verified again."""
+    from mcshell.client.session.transfer import import_session  # noqa: PLC0415 - as above
+
     settings = context.settings
     report = import_session(
         settings.state_dir,

@@ -15,8 +15,7 @@ LEFT_OUT = (
     *("README.md", "wire/PROTOCOL.md", "wire/mcollective/README.md"),
     *("docs/explanation", "docs/howto", "docs/tutorial", "docs/conf.py", "docs/__main__.py"),
     *("deploy/ansible", "deploy/node", "deploy/puppet", "mcp", "notebook", "wire/schemas"),
-    *("shell/demo.py", "shell/demo_history.py"),
-    *("shell/editor.py", "shell/prompt.py", "shell/watcher.py"),
+    *(f"shell/{one}.py" for one in ("demo", "demo_history", "editor", "prompt", "watcher")),
     *(
         "broker/move.py",
         "node/emulator",
@@ -27,7 +26,10 @@ LEFT_OUT = (
     ),
     *("client/analysis/plots.py", "client/rpc/pool_tasks.py", "client/rpc/stored.py"),
     "commands/output/incident.py",
-    *(f"client/session/{one}.py" for one in ("evidence", "replayed", "seal")),
+    *(
+        f"client/session/{one}.py"
+        for one in ("evidence", "raw_rows", "replayed", "seal", "transfer")
+    ),
     *(
         f"commands/verbs/{one}.py"
         for one in ("approvals", "audit_session", "broker_move", "cp", "notebook", "report", "tour")

@@ -246,11 +246,14 @@ def test_a_retry_does_nothing_to_what_does_not_match(fleet, heard):
 def test_a_name_that_nobody_knows_is_a_row(fleet):
     """Beside a filter, too: it is not asked, as nobody can tell whether it matches, nor passed over."""
     with fleet.client(state="named") as alice:
-        for names in (
-            {"nodes": ["web1", "db1", "ghost"]},
-            {"identities": ["web1", "db1", "ghost"]},
+        alice.discover()
+        names = ["web1", "db1", "ghost"]
+        for how in (
+            {"nodes": names},
+            {"identities": names},
+            {"identities": names, "via": "broadcast"},  # to whoever is known to match
         ):
-            replies = alice.rpc("rpcutil", "ping", facts="role=web", **names)
+            replies = alice.rpc("rpcutil", "ping", facts="role=web", **how)
             found = by_name(replies)
             assert {name: one.state for name, one in found.items()} == {
                 "web1": "ok",

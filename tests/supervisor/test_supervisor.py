@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell import config
 from mcshell.client.discovery.registrations import RegistrationFilter
 from mcshell.client.documents.rule_file import load_sealed
 from mcshell.message import Duty, Filter, Rule
 from mcshell.pki import Authority
 from mcshell.realm import realm_of
+from mcshell.supervisor import service
 from mcshell.supervisor.inventory import HeardRegistration, Inventory
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
@@ -439,3 +442,31 @@ def test_a_pool_that_says_nothing_is_said(rule_fleet):
     done = rule_fleet.fleet.cli("find", "--dm", "inventory")
     assert done.returncode == 1
     assert "the pool inventory has not told all that it has heard" in done.stderr
+
+
+class LyingInventory(Inventory):
+    """Tells of heads that are none, as a supervisor may that somebody has taken over."""
+
+    def heads(self, identity, after, most):
+        """One that counts, among others."""
+        del identity, after, most
+        return [("x", 1), (7, "a" * 64), (None, None)]
+
+
+def test_a_pool_that_lies_costs_no_line(rule_fleet, monkeypatch):
+    """What is no head of an audit log is left out, whoever of the pool has said it."""
+    fleet = rule_fleet.fleet
+    rule_fleet.supervise()
+    rule_fleet.kill9("sup1")  # its configuration is there
+    monkeypatch.setattr(service, "Inventory", LyingInventory)
+    supervisor = service.Supervisor(config.load(fleet.folder / "sup1.toml"))
+    ready = threading.Event()
+    thread = threading.Thread(target=supervisor.serve, args=(ready.set,))
+    thread.start()
+    try:
+        assert ready.wait(PATIENCE)
+        with fleet.client() as alice:
+            assert alice.audit_heads("web1") == [(7, "a" * 64)]
+    finally:
+        supervisor.stop()
+        thread.join()

@@ -124,7 +124,7 @@ class InventoryPool:
                 body = str(one["body"]).encode()
                 last = max(last, read_registration(body, BodyLimits(), stored=True).identity)
                 node = open_registration(body, one, self._verifier, BodyLimits(), now, stored=True)
-            except (Rejected, KeyError, TypeError, AttributeError) as refusal:
+            except (Rejected, KeyError, TypeError, ValueError, AttributeError) as refusal:
                 log.info("a registration from the pool is refused: %s", refusal)
                 continue
             if collective in node.collectives:

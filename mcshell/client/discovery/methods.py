@@ -23,7 +23,6 @@ from mcshell.client.discovery.targeting import (
     Targeting,
     asked_collective,
     choose,
-    is_pattern,
     plain_names,
 )
 from mcshell.client.messaging.rejections import describe_rejections
@@ -31,6 +30,7 @@ from mcshell.client.store.ledger import two_machines
 from mcshell.errors import NoTargets, PluginError, Stopped, UsageError
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand, fold
+from mcshell.filters.simple import parse_identity
 from mcshell.message import Filter
 from mcshell.values import dataclass
 
@@ -489,7 +489,7 @@ class Finder:
             return None
         found = Discovered(names=list(known), elapsed=time.time() - began)
         self._tell_misdated(search, found)
-        return found
+        return self._with_unheard(found, targeting, agent)
 
     def _fresh(self, node: NodeTimes, now: float) -> bool:
         """Whether a node was heard of so lately that it need not be asked what it is."""
@@ -540,7 +540,8 @@ class Finder:
 
 def _by_name(filter_: Filter) -> list[str]:
     """The nodes that a filter names, among other things."""
-    return expand(one for one in filter_.identity if not is_pattern(one))
+    parsed = map(parse_identity, filter_.identity)
+    return [name for one in parsed if isinstance(one, tuple) for name in one]
 
 
 def _source(name: str) -> DiscoveryMethod:

@@ -30,7 +30,6 @@ __all__ = [
     "asked_collective",
     "batches",
     "choose",
-    "is_pattern",
     "names_of",
     "narrowed",
     "put_of",
@@ -43,7 +42,7 @@ __all__ = [
 
 _SHARE = re.compile(r"(\d+)(%?)")
 _DIRECT_UP_TO = 10
-_PATTERN = re.compile(r"^/.*/$")
+_REGEX_OR_RANGE = re.compile(r"^/.*/$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,15 +201,10 @@ def narrowed(targeting: Targeting) -> bool:
     )
 
 
-def is_pattern(entry: str) -> bool:
-    """Whether an entry of `-I` is a pattern, and no set of names."""
-    return _PATTERN.match(entry) is not None
-
-
 def plain_names(filter_: Filter) -> tuple[str, ...] | None:
     """The names of a filter that is nothing but `-I name`, which need no discovery."""
     others = filter_.fact or filter_.cls or filter_.agent or filter_.compound
-    if others or not filter_.identity or any(map(is_pattern, filter_.identity)):
+    if others or not filter_.identity or any(map(_REGEX_OR_RANGE.match, filter_.identity)):
         return None
     return filter_.identity
 

@@ -258,10 +258,9 @@ def _asked_again(search: DiscoveryQuery, absent: Sequence[str]) -> dict[str, Ans
 def _described(search: DiscoveryQuery, names: Sequence[str]) -> dict[str, Answer]:
     """Have these nodes say what they are, and remember that; who is there does so at once."""
     question, asked = search.queries.ping_named(search.collective, names)
-    asked.gather(window=_BY_NAME, silence=_BY_NAME, linger=0.0, take=search.learn)
-    replies = asked.conclude(search.learn)
     search.retire(question)
-    return _answered(search, replies, asked.began)
+    asked.gather(window=_BY_NAME, silence=_BY_NAME, linger=0.0, take=search.learn)
+    return _answered(search, asked.conclude(search.learn), asked.began)
 
 
 def _unknown_facts(search: DiscoveryQuery) -> list[str]:

@@ -113,25 +113,22 @@ class Client:
     def __init__(self, settings: Settings, *, session: str | None = None) -> None:
         self.settings = settings
         self._process = forking.generation()
-        certificates = CertificateCache(settings.state_dir / "certificates.sqlite")
         with ExitStack() as unless_open:
+            certificates = CertificateCache(settings.state_dir / "certificates.sqlite")
             unless_open.callback(certificates.close)
             self._credentials = credentials = load_credentials(pki_of(settings), certificates)
             self.caller = operator_of(settings, credentials)
-            unless_open.pop_all()
-        own, old = settings.node.agents, settings.mcollective.agent_dirs()
-        self.ddls = Library([*own, shipped_dir(), builtin_dir()], old)
-        self.known = NodeCache(settings.state_dir / "nodes.sqlite", credentials.realm)
-        hubs: list[SessionHub] = []
-        heard = Reconnections(lambda: hubs[0]).heard
-        self._transport = (
-            NoConnection()
-            if settings.only_mcollective
-            else connector(settings, heard, verifier=credentials.verifier)
-        )
-        with ExitStack() as unless_open:
+            own, old = settings.node.agents, settings.mcollective.agent_dirs()
+            self.ddls = Library([*own, shipped_dir(), builtin_dir()], old)
+            self.known = NodeCache(settings.state_dir / "nodes.sqlite", credentials.realm)
             unless_open.callback(self.known.close)
-            unless_open.callback(certificates.close)
+            hubs: list[SessionHub] = []
+            heard = Reconnections(lambda: hubs[0]).heard
+            self._transport = (
+                NoConnection()
+                if settings.only_mcollective
+                else connector(settings, heard, verifier=credentials.verifier)
+            )
             self._old = old_wire(settings, self.known)
             self._hub = SessionHub(self._transport, credentials, settings, session, self._old)
             unless_open.pop_all()

@@ -9,7 +9,7 @@ import pytest
 
 from mcshell import config
 from mcshell.client.session.transfer import export_session, import_session
-from mcshell.errors import ExitCode, MachineError
+from mcshell.errors import ExitCode, MachineError, StorageError
 from mcshell.wire.credentials import load_verifier
 from tests.peers.processes import wait_until
 from tests.peers.small_disk import small_disk
@@ -63,6 +63,26 @@ def test_a_session_that_is_closed_on_a_full_disk_is_free(fleet, state, disk):
     disk.empty()
     with fleet.client(state=state, session="friday") as again:
         assert again.session.holds
+
+
+def test_a_client_that_found_no_room_holds_nothing(fleet, state, disk):
+    """Wherever its opening fails for want of room, the same process, or another, opens it afterwards."""
+    kept = []  # as a prompt keeps the last error, with all that its frames refer to
+    with fleet.client(state=state, session="friday"):
+        pass
+    room = disk.path / "room"
+    for size in range(0, 200_000, 20_000):
+        room.write_bytes(bytes(size))
+        disk.fill()
+        room.unlink()
+        try:
+            fleet.client(state=state, session="friday").close()
+        except StorageError as error:
+            kept.append(error)
+        disk.empty()
+        with fleet.client(state=state, session="friday") as again:
+            assert again.session.holds, size
+    assert kept
 
 
 def test_an_export_that_fails_leaves_nothing(fleet, state, disk):

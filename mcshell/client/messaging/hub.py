@@ -135,10 +135,18 @@ class SessionHub:
             )
         self.outbox = Outbox(transport, self.session.store, self._listeners.trackers)
         if self.session.holds:
-            self._gather()
-            self.notices += reissue(self.session.store, self.request_sender)
-            self.session.store.abandon(time.time())
-            self.session.store.forget_secrets(time.time())
+            try:
+                self._take_up()
+            except BaseException:
+                self.close()
+                raise
+
+    def _take_up(self) -> None:
+        """See to what an earlier process has left in the session."""
+        self._gather()
+        self.notices += reissue(self.session.store, self.request_sender)
+        self.session.store.abandon(time.time())
+        self.session.store.forget_secrets(time.time())
 
     def _open(self, name: str | None) -> Session:
         caller = self._credentials.signer.identity.callerid

@@ -18,6 +18,7 @@ import os
 import secrets
 import socket
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from mcshell.client.session.folder import folder_of
@@ -85,30 +86,30 @@ class Session:
         self.me = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._saved = saved
         self._lock = lock
-        try:
-            self.store = SessionStore(path)
-        except SessionError:
+        with ExitStack() as unless_open:
             if lock is not None:
-                lock.close()
-            raise
+                unless_open.callback(lock.close)
+            self.store = SessionStore(path)
+            unless_open.callback(self.store.close)
+            self._be_of(caller, collective)
+            self.address = self.store.meta("address") or path.stem
+            #: Who held the queue last without letting go of it: they may still do.
+            self.left_by = self.store.meta("holder") or ""
+            if lock is not None:
+                self.store.set_meta("holder", self.me)
+            unless_open.pop_all()
+
+    def _be_of(self, caller: str, collective: str) -> None:
+        name = self.path.stem
         if self.store.meta("caller") is None:
             self._found(caller, collective)
         owner = self.store.meta("caller")
         if owner != caller:
-            self.close()
-            raise SessionError(
-                f"session {path.stem!r} belongs to {owner}, not to {caller}", path.stem
-            )
+            raise SessionError(f"session {name!r} belongs to {owner}, not to {caller}", name)
         if (theirs := self.store.meta("collective")) != collective:
-            self.close()
             raise SessionError(
-                f"session {path.stem!r} is of collective {theirs}, not {collective}", path.stem
+                f"session {name!r} is of collective {theirs}, not {collective}", name
             )
-        self.address = self.store.meta("address") or path.stem
-        #: Who held the queue last without letting go of it: they may still do.
-        self.left_by = self.store.meta("holder") or ""
-        if lock is not None:
-            self.store.set_meta("holder", self.me)
 
     def queues(self, collectives: Iterable[str]) -> list[str]:
         """Where the replies to what is asked in these come in: a queue in each."""
@@ -331,15 +332,19 @@ def refuse_taken(
     Raises:
         SessionError: `what` is to be done with the other one.
     """
-    for store in stores(state_dir):
-        about = tuple(store.meta(key) for key in ("caller", "collective", "address"))
-        if about == (caller, collective, address) and store.path.stem != name:
-            other = store.path.stem
-            raise SessionError(
-                f"session {name!r}: nodes answer to session {other!r} under the address {address!r}: "
-                f"{what.format(other)}, or take another name",
-                name,
-            )
+    meant = (caller, collective, address)
+    others = [
+        store.path.stem
+        for store in stores(state_dir)
+        if tuple(store.meta(key) for key in ("caller", "collective", "address")) == meant
+        and store.path.stem != name
+    ]
+    for other in others[:1]:
+        raise SessionError(
+            f"session {name!r}: nodes answer to session {other!r} under the address {address!r}: "
+            f"{what.format(other)}, or take another name",
+            name,
+        )
 
 
 def remove(state_dir: Path, name: str) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Database", "FileKind", "in_memory", "is_open"]
+__all__ = ["Database", "FileKind", "in_memory"]
 
 T = TypeVar("T")
 
@@ -354,25 +354,6 @@ def _open_for_reading(path: Path, kind: FileKind, error: StorageError) -> sqlite
                 return connection
         connection.close()
     raise error
-
-
-def is_open(path: Path) -> bool:
-    """Whether a process keeps a file open, for longer than to look at it; nothing is written."""
-    deadline = time.monotonic() + _PATIENCE
-    uri = f"{path.resolve().as_uri()}?mode=rw"
-    with closing(sqlite3.connect(uri, uri=True, timeout=0.0)) as connection:
-        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
-        while True:
-            try:
-                connection.execute("SELECT 1 FROM sqlite_master").fetchall()
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise
-                if time.monotonic() > deadline:
-                    return True
-                time.sleep(0.01)
-            else:
-                return False
 
 
 def in_memory(kind: FileKind, version: int) -> sqlite3.Connection:

@@ -17,8 +17,9 @@ import logging
 import os
 import secrets
 import socket
+import sqlite3
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from mcshell.client.session.folder import folder_of
@@ -26,7 +27,6 @@ from mcshell.client.store.bodies import BESIDE
 from mcshell.client.store.store import SessionStore
 from mcshell.errors import MachineError, SessionError
 from mcshell.private import is_locked, lock_file, private_folder
-from mcshell.sqlite import is_open
 from mcshell.values import dataclass
 from mcshell.wire import destinations
 
@@ -51,6 +51,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 _SCRATCH = "scratch-"
+_PATIENCE = 5.0
+"""Seconds for which a file that is to go is waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,13 +359,32 @@ def remove(state_dir: Path, name: str) -> None:
     lock = lock_file(path.with_suffix(".lock"))
     if lock is None:
         raise SessionError(f"session {name!r} is held by a process", name)
-    if is_open(path):
+    if _is_open(path):
         lock.close()
         raise SessionError(f"session {name!r} is open in another process", name)
     for gone in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", BESIDE))):
         gone.unlink(missing_ok=True)
     path.with_suffix(".lock").unlink()
     lock.close()
+
+
+def _is_open(path: Path) -> bool:
+    """Whether a process keeps a file open, for longer than to look at it; nothing is written."""
+    deadline = time.monotonic() + _PATIENCE
+    uri = f"{path.resolve().as_uri()}?mode=rw"
+    with closing(sqlite3.connect(uri, uri=True, timeout=0.0)) as connection:
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+        while True:
+            try:
+                connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
+                if time.monotonic() > deadline:
+                    return True
+                time.sleep(0.01)
+            else:
+                return False
 
 
 def _info(path: Path, store: SessionStore, now: float, *, held: bool) -> SessionInfo:

@@ -2,9 +2,7 @@
 
 The newcomer claims it; the holder commits, lets go and answers with its row count. Without an
 answer the newcomer goes on after two heart-beats and says so. A holder that was away asks when it
-is back, and lets go if somebody claimed the session meanwhile (mcshell/README.md §8). Of two claims of one
-moment the higher epoch holds; a claim that comes when the holder has long settled holds whatever the clock
-of its machine says.
+is back, and lets go if somebody claimed the session meanwhile (mcshell/README.md §8).
 
 An address serves one session. Who has not the holder's file, be it under another name or before a
 merge, would take replies that nothing in his own file asked for: a new session asks before it claims,
@@ -50,7 +48,7 @@ _ASKING = 0.5
 """Seconds that a new session waits for one of its address that is held elsewhere."""
 _MARKS = 100
 _MOMENT = 5.0
-"""Seconds within which two claims are of one moment."""
+"""Seconds within which two claims are of one moment, and the higher epoch holds."""
 
 
 class Takeover:
@@ -182,9 +180,12 @@ class Takeover:
         elif claim.kind == TAKEOVER and not self._claimed:
             self._held_elsewhere(claim)
         elif claim.kind == TAKEOVER and self._session.holds:
-            if claim.epoch > self._epoch or (self._same(claim) and self._is_later(claim)):
+            # The clock of who claims it later may be behind. What answers a question has an old epoch.
+            new = claim.epoch > (claim.created - _MOMENT) * 1000
+            later = new and time.monotonic() - self._said > _MOMENT
+            if claim.epoch > self._epoch or (later and self._same(claim)):
                 self._yield_or_keep(claim)
-            elif self._same(claim) and claim.epoch < self._epoch:
+            elif claim.epoch < self._epoch and self._same(claim):
                 self._say(TAKEOVER)  # of one moment: that one lets go
         elif claim.kind == HOLDING and claim.epoch < self._epoch and self._session.holds:
             self._say(TAKEOVER)
@@ -194,14 +195,6 @@ class Takeover:
         if not self._same(claim):
             self._other = claim.holder
             self._answered.set()
-
-    def _is_later(self, claim: SessionClaim) -> bool:
-        """Whether it was made after ours, by a clock that is behind the one that ours was made by.
-
-        What is an answer to a question has the epoch of an older day.
-        """
-        made_now = claim.epoch > (claim.created - _MOMENT) * 1000
-        return made_now and time.monotonic() - self._said > _MOMENT
 
     def _same(self, claim: SessionClaim) -> bool:
         """Whether a claim is to this very session; an earlier version does not say."""

@@ -427,7 +427,7 @@ class Finder:
         asked by name.
         """
         names = targeting.nodes or _by_name(targeting.filter)
-        if not targeting.filter or targeting.limit or targeting.one:
+        if not names or not targeting.filter or targeting.limit or targeting.one:
             return found
         search = self._search(targeting, agent)
         known = self._known.identities(search.collective, search.since)

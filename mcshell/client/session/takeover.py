@@ -48,7 +48,7 @@ _ASKING = 0.5
 """Seconds that a new session waits for one of its address that is held elsewhere."""
 _MARKS = 100
 _MOMENT = 5.0
-"""Seconds within which two claims are of one moment, and the higher epoch holds."""
+"""Seconds in which who has claimed it, and is told of a higher epoch, claims it once more."""
 
 
 class Takeover:
@@ -81,6 +81,8 @@ class Takeover:
         self._claimed = False
         self._said = 0.0
         """When this process claimed it (monotonic)."""
+        self._again = False
+        """Whether it has claimed it a second time."""
         self._other = ""
         """Who holds another session of this address."""
         self._thread = threading.Thread(target=self._run, name="mcshell-takeover", daemon=True)
@@ -180,15 +182,29 @@ class Takeover:
         elif claim.kind == TAKEOVER and not self._claimed:
             self._held_elsewhere(claim)
         elif claim.kind == TAKEOVER and self._session.holds:
-            # The clock of who claims it later may be behind. What answers a question has an old epoch.
-            new = claim.epoch > (claim.created - _MOMENT) * 1000
-            later = new and time.monotonic() - self._said > _MOMENT
-            if claim.epoch > self._epoch or (later and self._same(claim)):
-                self._yield_or_keep(claim)
-            elif claim.epoch < self._epoch and self._same(claim):
-                self._say(TAKEOVER)  # of one moment: that one lets go
+            self._heard_claim(claim)
         elif claim.kind == HOLDING and claim.epoch < self._epoch and self._session.holds:
             self._say(TAKEOVER)
+
+    def _heard_claim(self, claim: SessionClaim) -> None:
+        """Somebody claims what this process holds: the higher epoch has it.
+
+        The clock of who claims it later may be behind. So he is told, and claims it once more, above
+        ours; one that is sent again by others does not, and takes nothing.
+        """
+        just_claimed = time.monotonic() - self._said < _MOMENT and not self._again
+        if claim.epoch < self._epoch and self._same(claim):
+            self._say(TAKEOVER)
+        elif claim.epoch > self._epoch + 1 and self._same(claim) and just_claimed:
+            self._again = True
+            self._claim_above(claim)
+        elif claim.epoch > self._epoch:
+            self._yield_or_keep(claim)
+
+    def _claim_above(self, claim: SessionClaim) -> None:
+        self._epoch = claim.epoch + 1
+        self._session.store.set_meta("epoch", str(self._epoch))
+        self._say(TAKEOVER)
 
     def _held_elsewhere(self, claim: SessionClaim) -> None:
         """Somebody answers a new session that he holds one of its address."""
@@ -211,9 +227,7 @@ class Takeover:
             self._say(HANDOVER, claim.epoch)
             self._tell(f"session {self._session.name} was taken over by {claim.holder}")
         elif self._session.asked and claim.epoch != self._epoch + 1:
-            self._epoch = claim.epoch + 1
-            self._session.store.set_meta("epoch", str(self._epoch))
-            self._say(TAKEOVER)
+            self._claim_above(claim)
             name = self._session.name
             self._tell(
                 f"session {name}: {claim.holder} has another one of this name, and was told so"

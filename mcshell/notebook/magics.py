@@ -132,8 +132,9 @@ class MCMagics(Magics):
             found = _value(result, options)
         except KeyboardInterrupt as stop:
             raise (stop if isinstance(stop, Stopped) else Stopped()) from None
-        # A DataFrame has no place for what is said below the rows: who is silent and in none of them.
-        for notice in (*(result.notes if isinstance(result, Table) else ()), *context.notices()):
+        if isinstance(result, Table):
+            _say_below(result)
+        for notice in context.notices():
             _say(notice)
         self.completion.refresher.hurry()
         if options.store is not None:
@@ -208,6 +209,15 @@ def _take_cell(context: Context, body: Template, options: Options, bound: dict[s
 
 def _say(line: str) -> None:
     sys.stderr.write(f"{sanitize(line)}\n")
+
+
+def _say_below(table: Table) -> None:
+    """Say what is said below the rows, for which a DataFrame has no place: who is silent and in none of them.
+
+    What came out well is no error: a notebook would show it in red.
+    """
+    where = sys.stderr if table.code else sys.stdout
+    where.writelines(f"{sanitize(note)}\n" for note in table.notes)
 
 
 def _ask(question: str) -> bool:

@@ -30,7 +30,6 @@ from mcshell.client.store.ledger import two_machines
 from mcshell.errors import NoTargets, PluginError, Stopped, UsageError
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand, fold
-from mcshell.filters.simple import parse_identity
 from mcshell.message import Filter
 from mcshell.values import dataclass
 
@@ -539,6 +538,10 @@ class Finder:
 
 def _by_name(filter_: Filter) -> list[str]:
     """The nodes that a filter names, among other things."""
+    if not filter_.identity:
+        return []
+    from mcshell.filters.simple import parse_identity  # noqa: PLC0415 - most lines have no -I
+
     parsed = map(parse_identity, filter_.identity)
     return [name for one in parsed if isinstance(one, tuple) for name in one]
 

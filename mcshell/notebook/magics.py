@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from mcshell.client.client import Client
+    from mcshell.commands.grammar.parser import Invocation
     from mcshell.commands.grammar.reading import Alias
     from mcshell.commands.output.result import Result
     from mcshell.config import Settings
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CompletionMatcher", "MCMagics", "load", "unload"]
 
+_DESCRIBING = frozenset(("doc", "analysis"))
+"""The modules of verbs whose lines below a table describe its rows."""
 _MAGIC = re.compile(r"^\s*(?:[\w.\[\]'\", ]+=\s*)?%{1,2}mco\s+")
 
 
@@ -132,9 +135,7 @@ class MCMagics(Magics):
             found = _value(result, options)
         except KeyboardInterrupt as stop:
             raise (stop if isinstance(stop, Stopped) else Stopped()) from None
-        if isinstance(result, Table):
-            _say_below(result)
-        for notice in context.notices():
+        for notice in (*_said_below(invocation, result), *context.notices()):
             _say(notice)
         self.completion.refresher.hurry()
         if options.store is not None:
@@ -211,13 +212,13 @@ def _say(line: str) -> None:
     sys.stderr.write(f"{sanitize(line)}\n")
 
 
-def _say_below(table: Table) -> None:
-    """Say what is said below the rows, for which a DataFrame has no place: who is silent and in none of them.
+def _said_below(invocation: Invocation, result: Result) -> tuple[str, ...]:
+    """What no row says, and a DataFrame has no place for: who is silent, say.
 
-    What came out well is no error: a notebook would show it in red.
+    What only describes the rows is left out: standard error is red in a notebook.
     """
-    where = sys.stderr if table.code else sys.stdout
-    where.writelines(f"{sanitize(note)}\n" for note in table.notes)
+    module = "" if invocation.verb is None else invocation.verb.target.partition(":")[0]
+    return result.notes if isinstance(result, Table) and module not in _DESCRIBING else ()
 
 
 def _ask(question: str) -> bool:

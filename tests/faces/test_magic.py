@@ -74,7 +74,9 @@ def test_what_no_row_says_is_said_beside_it(
     assert "silent: ghost1" in capsys.readouterr().err
     run(shell, "%mco session new friday")
     run(shell, "%mco session attach frday")
-    assert "no session 'frday' here (did you mean friday?)" in capsys.readouterr().out
+    assert "no session 'frday' here (did you mean friday?)" in capsys.readouterr().err
+    run(shell, "%mco doc rpcutil.get_fact")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("own_state")

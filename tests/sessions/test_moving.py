@@ -28,12 +28,12 @@ def bring_in(fleet, state, path, name=None, verifier=None):
     return import_session(fleet.folder / state, trusted, path, lambda *_: False, name)
 
 
-def next_claim(broker, client):
-    """The next claim of a client's that is heard."""
+def next_said(broker, client, kind):
+    """The next of its kind that a client says of its session."""
     while True:
         frame = broker.get("MESSAGE")
         said = json.loads(frame.body)
-        if (said["kind"], said["holder"]) == ("takeover", client.session.me):
+        if (said["kind"], said["holder"]) == (kind, client.session.me):
             return frame
 
 
@@ -133,12 +133,12 @@ def test_a_claim_of_before_that_is_sent_again_takes_nothing(fleet, state):
         broker.subscribe(topic, ack="auto")
         with fleet.client(state=f"{state}-b", session="roaming") as newer:
             assert wait_until(lambda: not older.session.holds, 60)
-            claim = next_claim(broker, newer)
+            claim = next_said(broker, newer, "takeover")
         older.close()
         with fleet.client(state=state, session="roaming") as again:
-            next_claim(broker, again)
+            next_said(broker, again, "takeover")
             broker.send(topic, claim.body, dict(claim.headers))
-            next_claim(broker, again)
+            next_said(broker, again, "holding")
             assert again.session.holds
             assert not any("taken over" in line for line in again.notices)
 

@@ -47,8 +47,6 @@ _PATIENCE = 20.0  # two heart-beats
 _ASKING = 0.5
 """Seconds that a new session waits for one of its address that is held elsewhere."""
 _MARKS = 100
-_MOMENT = 5.0
-"""Seconds in which who has claimed it, and is told of a higher epoch, claims it once more."""
 
 
 class Takeover:
@@ -79,10 +77,6 @@ class Takeover:
         self._inbox: SimpleQueue[Delivery | str | None] = SimpleQueue()
         self._answered = threading.Event()
         self._claimed = False
-        self._said = 0.0
-        """When this process claimed it (monotonic)."""
-        self._again = False
-        """Whether it has claimed it a second time."""
         self._other = ""
         """Who holds another session of this address."""
         self._thread = threading.Thread(target=self._run, name="mcshell-takeover", daemon=True)
@@ -99,7 +93,6 @@ class Takeover:
             self._ask()
         self._session.store.set_meta("epoch", str(self._epoch))
         self._claimed = True
-        self._said = time.monotonic()
         self._say(TAKEOVER)
         former = self._session.left_by
         if not former or _is_dead(former):
@@ -181,25 +174,23 @@ class Takeover:
             self._handed_over(claim)
         elif claim.kind == TAKEOVER and not self._claimed:
             self._held_elsewhere(claim)
-        elif claim.kind == TAKEOVER and self._session.holds:
-            self._heard_claim(claim)
-        elif claim.kind == HOLDING and claim.epoch < self._epoch and self._session.holds:
-            self._say(TAKEOVER)
+        elif self._session.holds:
+            self._heard_holding(claim)
 
-    def _heard_claim(self, claim: SessionClaim) -> None:
-        """Somebody claims what this process holds: the higher epoch has it.
+    def _heard_holding(self, claim: SessionClaim) -> None:
+        """Another one claims what this process holds, or says that he holds it: the higher epoch has it.
 
-        The clock of who claims it later may be behind. So he is told, and claims it once more, above
-        ours; one that is sent again by others does not, and takes nothing.
+        The clock of who claims it later may be behind: he is told, and claims it above that. So does who
+        is here when another one is back. A claim of before that is sent again is not made once more.
         """
-        just_claimed = time.monotonic() - self._said < _MOMENT and not self._again
-        if claim.epoch < self._epoch and self._same(claim):
-            self._say(TAKEOVER)
-        elif claim.epoch > self._epoch + 1 and self._same(claim) and just_claimed:
-            self._again = True
-            self._claim_above(claim)
-        elif claim.epoch > self._epoch:
+        if claim.kind == TAKEOVER and claim.epoch > self._epoch:
             self._yield_or_keep(claim)
+        elif claim.kind == TAKEOVER and claim.epoch < self._epoch and self._same(claim):
+            self._say(HOLDING)
+        elif claim.kind == HOLDING and claim.epoch < self._epoch:
+            self._say(TAKEOVER)
+        elif claim.kind == HOLDING and claim.epoch > self._epoch and self._same(claim):
+            self._claim_above(claim)
 
     def _claim_above(self, claim: SessionClaim) -> None:
         self._epoch = claim.epoch + 1

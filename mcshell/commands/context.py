@@ -50,7 +50,7 @@ class _Shared:
         self.session: str | None = None
         self.filter: Filter | None = None
         self.settings: Settings | None = None
-        self.library: Library | None = None
+        self.ddls: Library | None = None
         self.clients: dict[str | None, Client] = {}
         self.told: dict[int, int] = {}
         self.lock = threading.RLock()
@@ -165,19 +165,19 @@ class Context:
     def _refuse_agent(self, words: Sequence[str]) -> None:
         """Say of a line that begins with an agent how one is asked."""
         try:
-            known = not begins_verb(words[0]) and words[0] in self.library.agents()
+            known = not begins_verb(words[0]) and words[0] in self.ddls.agents()
         except (MCShellError, OSError):
             return  # then it is an unknown verb
         if known:
-            asked = shlex.join(["rpc", *_asking(self.library, words)])
+            asked = shlex.join(["rpc", *_asking(self.ddls, words)])
             raise UsageError(f"unknown verb {words[0]!r}: it is an agent, asked so: {asked}")
 
     @property
-    def library(self) -> Library:
+    def ddls(self) -> Library:
         """The schemas of all agents that are installed here."""
         shared = self._shared
         with shared.lock:
-            if shared.library is None:
+            if shared.ddls is None:
                 from mcshell.ddl.ddl_library import (  # noqa: PLC0415 - services need none
                     Library,
                     builtin_dir,
@@ -186,8 +186,8 @@ class Context:
 
                 old = self.settings.mcollective.agent_dirs()
                 own = self.settings.node.agents
-                shared.library = Library([*own, shipped_dir(), builtin_dir()], old)
-            return shared.library
+                shared.ddls = Library([*own, shipped_dir(), builtin_dir()], old)
+            return shared.ddls
 
     def client(self, session: str | None = None) -> Client:
         """The client of a session (default: the current one); connects when it has none yet."""
@@ -282,7 +282,7 @@ class Context:
             shared = self._shared
             with shared.lock:
                 shared.path = Path(path)
-                shared.settings = shared.library = None
+                shared.settings = shared.ddls = None
 
     @property
     def groups(self) -> GroupLookup:

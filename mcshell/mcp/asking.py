@@ -67,7 +67,7 @@ def call(context: Context, given: Mapping[str, Any]) -> FleetCall:
     """
     agent, action = given["agent"], given["action"]
     _check(context, agent)
-    if context.library.joint(agent, action).changes:
+    if context.ddls.joint(agent, action).changes:
         raise UsageError(
             f"{agent}.{action} changes nodes, or its schema does not say that it does not: nothing "
             "was sent. It has to be proposed, and others decide: that is the tool `propose`"

@@ -86,7 +86,7 @@ def run(words: Mapping[str, Any]) -> dict[str, Any]:
         kept=lambda value: harmless(value, characters),
     )
     try:
-        sources = database.sources(context.settings, context.library, first=session)
+        sources = database.sources(context.settings, context.ddls, first=session)
         signal.setitimer(signal.ITIMER_REAL, SECONDS + _GRACE)
         columns, rows, more = database.some_rows(sources, words["query"], bounds=bounds)
     except MCShellError as error:

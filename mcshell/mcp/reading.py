@@ -130,7 +130,7 @@ def inventory(context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def doc(context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
     """What can be asked, from the schemas on this machine: no node has a word in it."""
-    library = context.library
+    library = context.ddls
     if "agent" not in given:
         offered = [name for name in library.agents() if not refusal(context, name)]
         found = part(offered, lambda name: _described(context, name), **_cut(given))
@@ -153,7 +153,7 @@ def refusal(context: Context, agent: str) -> str:
 
 
 def _described(context: Context, name: str) -> dict[str, Any]:
-    agent = context.library.merged(name)
+    agent = context.ddls.merged(name)
     return {
         "agent": name,
         "version": agent.version,
@@ -273,7 +273,7 @@ def proposals(context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
         status = found[number]
         one = status.proposal
         try:
-            data = context.library.get(one.agent).action(one.action).redact(dict(one.data))
+            data = context.ddls.get(one.agent).action(one.action).redact(dict(one.data))
         except UsageError:
             data = {"…": "no schema of it is here, and nobody knows what of it is secret"}
         return {

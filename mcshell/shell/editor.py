@@ -49,7 +49,7 @@ def editor(
     completer = _Completer(refresher)
     return PromptSession(
         f"{context.settings.collective.main}> ",
-        history=LineHistory(context.settings.state_dir / "history", context.library, tell),
+        history=LineHistory(context.settings.state_dir / "history", context.ddls, tell),
         auto_suggest=AutoSuggestFromHistory(),
         completer=completer,
         complete_while_typing=True,

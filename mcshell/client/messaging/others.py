@@ -44,11 +44,11 @@ class OthersRequests:
     def look(self, tracker: RequestTracker) -> None:
         """Enter what was decided since; nothing where this process has put the request itself."""
         with self._keeping:
-            names = [entry.sender for entry in tracker.entries()]
-            if tracker not in self._taken_up or not (pending := {*tracker.pending(names)}):
+            if tracker not in self._taken_up:
                 return
-            found = self._store.entries(tracker.record.id)
-            tracker.enter((one for one in found if one.sender in pending), heard=False)
+            if pending := {*tracker.pending(entry.sender for entry in tracker.entries())}:
+                found = self._store.entries(tracker.record.id)
+                tracker.enter((one for one in found if one.sender in pending), heard=False)
             self._closes(tracker)
 
     def stop(self) -> None:
@@ -67,13 +67,14 @@ class OthersRequests:
             waited_for = [one for one in list(self._taken_up) if not one.finished]
             for tracker in waited_for:
                 self.look(tracker)
-                self._closes(tracker)
             if not waited_for:
                 self._thread = None
             return bool(waited_for)
 
     def _closes(self, tracker: RequestTracker) -> bool:
         """Finish it where nothing more is to come."""
+        if tracker.finished:  # when it ended is noted once
+            return True
         over = tracker.record.expires < time.time()
         if over or tracker.wait(lambda ledger: ledger.closed, 0):
             tracker.finish()

@@ -33,11 +33,11 @@ __all__ = [
     "KnownFile",
     "KnownRequest",
     "Refresher",
+    "ddls_of",
     "fact_text",
     "gather",
     "groups_of",
     "kept",
-    "library_of",
     "newest",
     "nodes_cache",
     "read_only",
@@ -158,7 +158,7 @@ def typable(text: str) -> bool:
 
 def gather(settings: Settings, nodes: _Nodes, files: Sequence[KnownFile]) -> Cache:
     """Put a cache together from local files."""
-    library = library_of(settings)
+    library = ddls_of(settings)
     ddls: dict[str, DDL] = {}
     for name in library.agents():
         try:
@@ -182,7 +182,7 @@ def gather(settings: Settings, nodes: _Nodes, files: Sequence[KnownFile]) -> Cac
     )
 
 
-def library_of(settings: Settings) -> Library:
+def ddls_of(settings: Settings) -> Library:
     """The DDLs that are to hand."""
     from mcshell.ddl.ddl_library import Library, shipped_dir  # noqa: PLC0415 - in the background only
 

@@ -58,7 +58,7 @@ class LocalFiles:
     def ddls(self) -> Mapping[str, DDL]:
         """The agents' schemas, each read when it is looked at."""
         settings = self._settings
-        return {} if settings is None else _Schemas(cache.library_of(settings))
+        return {} if settings is None else _Schemas(cache.ddls_of(settings))
 
     @cached_property
     def nodes(self) -> Sequence[str]:

@@ -68,7 +68,7 @@ def sql(context: Context, options: SQLOptions) -> Table:
         raise UsageError("sql: QUERY is missing (- reads it from standard input)")
     current = context.current()
     first = context.session if current is None else current.session.name
-    settings, ddls = context.settings, context.library
+    settings, ddls = context.settings, context.ddls
     asked = database.sources(settings, ddls, session=options.session, first=first)
     try:
         return Table(*database.query(asked, text, context.bound))

@@ -33,7 +33,7 @@ _LIST: Final = ("proposal", "author", "agent", "action", "nodes", "approved", "e
 
 def propose(context: Context, options: ProposeOptions) -> Table:
     """Propose it, and bring it to its nodes: a row each."""
-    action = context.library.get(options.agent).action(options.action)
+    action = context.ddls.get(options.agent).action(options.action)
     data = action.check(inputs(action, options, context.inputs))
     wanted = targeting(context, options)
     status = context.client(options.session).approvals.propose(
@@ -92,7 +92,7 @@ def _described(context: Context, status: ProposalStatus) -> str:
     An author's words are in quotes: they cannot be taken for what else the line says.
     """
     one = status.proposal
-    data = context.library.get(one.agent).action(one.action).redact(dict(one.data))
+    data = context.ddls.get(one.agent).action(one.action).redact(dict(one.data))
     said = [f"{name}={strict_json.canonical(value)}" for name, value in data.items()]
     filters = "; ".join(
         f"{name}: {', '.join(map(_quoted, words))}"

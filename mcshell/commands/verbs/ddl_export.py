@@ -27,7 +27,7 @@ def export(context: Context, options: DDLExportOptions) -> Table:
     Raises:
         UsageError: an agent that is not there, or a folder that cannot be written.
     """
-    library = context.library
+    library = context.ddls
     chosen = options.agents or [name for name in library.agents() if name != "rpcutil"]
     folder = Path(options.dir) / "mcollective" / "agent"
     rows: list[tuple[Any, ...]] = []

@@ -19,7 +19,7 @@ __all__ = ["agents", "doc"]
 
 def agents(context: Context, _options: Options) -> Table:
     """Every schema of an agent that is here; an agent whose schemas cannot be read says why."""
-    library = context.library
+    library = context.ddls
     rows: list[tuple[Any, ...]] = []
     notes: list[str] = []
     for name in library.agents():
@@ -37,7 +37,7 @@ def agents(context: Context, _options: Options) -> Table:
 
 def doc(context: Context, options: DocOptions) -> Table:
     """An agent's actions, or an action's inputs and outputs: of each of its schemas."""
-    library = context.library
+    library = context.ddls
     agent, dot, action = options.agent.partition(".")
     if options.action is not None:
         if dot:

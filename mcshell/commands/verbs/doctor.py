@@ -313,7 +313,7 @@ def _agents(context: Context) -> Iterator[Finding]:
     from mcshell.node.facts.source import FactSource  # noqa: PLC0415 - as above
     from mcshell.node.host import Host  # noqa: PLC0415 - as above
 
-    settings, library = context.settings, context.library
+    settings, library = context.settings, context.ddls
     lenient = settings.node.unknown_validators == "warn"
     served = load_agents([*settings.node.agents, shipped_dir()], lenient=lenient)
     base = settings.path.parent if settings.path else settings.state_dir

@@ -57,7 +57,7 @@ _MINOR: Final = ("revision", "owner")
 
 def submit(context: Context, options: SubmitOptions) -> Table | Replies:
     """Hand a job in; waits (without `-b`) until the nodes that are there have taken it or not."""
-    action = context.library.get(options.agent).action(options.action)
+    action = context.ddls.get(options.agent).action(options.action)
     data = action.check(inputs(action, options, context.inputs))
     wanted = targeting(context, options)
     client = context.client(options.session)
@@ -160,7 +160,7 @@ def edit(context: Context, options: EditOptions) -> Replies:
     """Put a new revision in its place; it runs with the rights of whoever edits."""
     wanted, client = _asked(context, options)
     old = client.jobs.revisions(options.job, **wanted)
-    action = context.library.get(old.newest.agent).action(old.newest.action)
+    action = context.ddls.get(old.newest.agent).action(old.newest.action)
     changes = {**_given(options), "inputs": inputs(action, options, context.inputs)}
 
     def agreed(change: JobEdit) -> bool:

@@ -42,7 +42,7 @@ def retry(context: Context, options: RetryOptions) -> Replies | Table:
         client.notices.append(f"retry: {left}")
     if not (earlier.bound or options.yes):
         confirm(context, str(earlier))
-    action = context.library.joint(record.agent, record.action)
+    action = context.ddls.joint(record.agent, record.action)
     pool = record.via is Via.POOL
     given = {"ttl": options.ttl, "timeout": options.timeout}
     ask = RequestOptions(

@@ -54,7 +54,7 @@ def rpc(context: Context, options: RpcOptions) -> Replies | Table:
         canary=options.canary,
         emergency=options.break_glass or "",
     )
-    fitting(context.library, ask)
+    fitting(context.ddls, ask)
     _say_who_reads(context, options)
     return shaped(context, options, put(context, options, ask))
 
@@ -138,6 +138,6 @@ def _example(words: Sequence[str], action: Action | None) -> str:
 def _action(context: Context, options: RpcOptions) -> Action | None:
     """The action that is asked; None where there is none, which is said later."""
     try:
-        return context.library.merged(options.agent).actions.get(options.action)
+        return context.ddls.merged(options.agent).actions.get(options.action)
     except MCShellError:
         return None

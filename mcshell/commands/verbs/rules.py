@@ -35,7 +35,7 @@ def sign(context: Context, options: RuleSignOptions) -> Table:
     rule = read_rule_file(
         read_text(path),
         options.file,
-        context.library,
+        context.ddls,
         author=signer.identity.callerid,
         collective=settings.collective.main,
         now=time.time(),

@@ -183,12 +183,30 @@ def test_edit_runs_with_the_editors_rights(job_fleet: JobFleet) -> None:
 
 
 def test_recurring_job_past_its_end(job_fleet: JobFleet) -> None:
-    """A job that recurs starts no more after its end: denied, audited, and over."""
+    """A job that recurs starts no more after its end, which is no refusal: it ends as its last start did."""
     replies = submit(job_fleet, every="1h", at="+1h", until="+90m")
+    job_fleet.set_clock(3600.0 * 1.2)
+    replies.wait(40)
+    (entry,) = replies.entries()
+    assert entry.state is State.OK, (entry, job_fleet.logs())
+    assert entry.reply is not None
+    assert entry.reply.statusmsg == "its end has come, after 1 start"
+    assert job_fleet.runs() == {"ran": 1}
+    assert job_fleet.states(job_fleet.client("alice"), replies.job) == {"n1": "ok"}
+
+
+def test_recurring_job_resumed_past_its_end(job_fleet: JobFleet) -> None:
+    """There is no start for it to go on with: it is over, and its owner is told."""
+    replies = submit(job_fleet, every="1h", at="+1h", until="+90m")
+    (bob,) = job_fleet.clients
+    bob.jobs.pause(replies.job).wait(20)
     job_fleet.set_clock(3600.0 * 2.5)
-    entry = denial(job_fleet, replies, "past its end")
-    assert entry.state is State.DENIED
-    assert job_fleet.states(job_fleet.client("alice"), replies.job) == {"n1": "denied"}
+    bob.jobs.resume(replies.job).wait(20)
+    replies.wait(40)
+    (entry,) = replies.entries()
+    assert entry.state is State.EXPIRED, (entry, job_fleet.logs())
+    assert entry.reply is not None
+    assert entry.reply.statusmsg == "its end has come, after 0 starts"
 
 
 def test_forged_documents(job_fleet: JobFleet) -> None:

@@ -28,8 +28,9 @@ __all__ = ["ATTEMPTS", "LATE", "MISSED", "RunLifecycle", "interrupted", "late", 
 ATTEMPTS: Final = 3
 """How often an action that is safe to run again is started."""
 LATE: Final = Outcome(State.EXPIRED, StatusCode.UNKNOWN_ERROR, "expired before a slot was free")
-
-
+PAST: Final = Outcome(
+    State.EXPIRED, StatusCode.UNKNOWN_ERROR, "missed: its job's end came before a slot was free"
+)
 MISSED: Final = Outcome(
     State.EXPIRED, StatusCode.UNKNOWN_ERROR, "missed: no slot was free before it was too late"
 )
@@ -84,15 +85,14 @@ class RunLifecycle:
         assert work.body is not None, "an open row has its envelope"
         request, job = _read(work)
         now = time.time()
-        if now > work.expires:
-            out = late(work)
+        past = job is not None and now > (job.when.until or now)
+        if past or now > work.expires:
+            out = PAST if past else late(work)
             return request, Refusal(request, out.state, out.statuscode, out.statusmsg)
         headers = {SIGNATURE: work.signature or "", CERTIFICATE: work.certificate or ""}
         refusal = self._controller.still_trusted(
             work.body, headers, work.received, self.host, request
         )
-        if refusal is None and job is not None and now > (job.when.until or now):
-            refusal = self._controller.deny(request, self.host, "denied: the job is past its end")
         verdict = refusal or self._controller.admit(request, self.host, "started")
         if job is not None and isinstance(verdict, Admitted):
             verdict = replace(verdict, max_runtime=job.max_runtime)

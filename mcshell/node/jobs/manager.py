@@ -16,7 +16,7 @@ from mcshell.errors import AgentError, UsageError
 from mcshell.message import State, StatusCode
 from mcshell.node.execution.action import run_action
 from mcshell.node.jobs.rules import RuleManager
-from mcshell.node.jobs.scheduler import following, last_reply, scheduled
+from mcshell.node.jobs.scheduler import following, last_reply, run_out, scheduled
 from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING, JobRow
 from mcshell.node.store.records import CANCELLED, QUEUED, RUNNING
 from mcshell.node.verdicts import Admitted, NotAllowed, Outcome, Refusal
@@ -252,6 +252,10 @@ class JobManager:
                 elif job.when.recurs:
                     if row.due is None or row.due <= now:  # it has passed
                         row = following(row, job, max(now, row.planned or now), lifecycle)
+                    if row.due is None:
+                        row = replace(row, touched=request.id)
+                        self._scheduler.close(row, *run_out(row), now)
+                        return self.job_queries.stand(self._get(row.key))
                 elif not all(met for _job, _need, met in self._spool.jobs.awaits(row.key)):
                     state = WAITING
                 row = replace(row, state=state, touched=request.id)

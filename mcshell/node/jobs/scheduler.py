@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mcshell.node.store.records import OutboxMessage, WorkResult
     from mcshell.node.store.spool import Spool
 
-__all__ = ["Scheduler", "following", "last_reply", "scheduled", "zone_of_node"]
+__all__ = ["Scheduler", "following", "last_reply", "run_out", "scheduled", "zone_of_node"]
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def _load(name: str) -> tzinfo:
 
 
 def following(row: JobRow, job: Job, after: float, lifecycle: RunLifecycle) -> JobRow:
-    """The row with its next start, the first that is planned later than `after`."""
+    """The row with its next start, the first that is planned later than `after`; none past its end."""
     start = schedule.next_start(
         job.when,
         after,
@@ -97,7 +97,8 @@ def following(row: JobRow, job: Job, after: float, lifecycle: RunLifecycle) -> J
         node=zone_of_node(lifecycle.host),
         created=job.created,
     )
-    if start is None:
+    until = job.when.until if job.when.recurs else None
+    if start is None or (until is not None and start.due > until):
         return replace(row, run="", planned=None, due=None)
     return replace(row, run=start.name, planned=start.planned, due=start.due)
 
@@ -111,9 +112,7 @@ def scheduled(
     row = following(row, job, after, lifecycle)
     if job.when.at is None and not job.when.recurs and row.due is not None:
         row = replace(row, due=max(row.due, now + row.due - (row.planned or row.due)))
-    if row.due is None:
-        raise AgentError("this job would never start", statuscode=4)
-    if job.when.until is not None and job.when.until < row.due:
+    if row.due is None or (job.when.until is not None and job.when.until < row.due):
         raise AgentError("this job would never start: its end is before its time", statuscode=4)
     if job.after:
         ends = job.created + _PATIENCE if job.when.until is None else job.when.until
@@ -125,6 +124,13 @@ def last_reply(lifecycle: RunLifecycle, row: JobRow, state: str, text: str) -> O
     """The job's own last reply, for its owner: a job's state in the words of a ledger."""
     request = _request(row, row.id, row.owner, row.session, row.signed)
     return lifecycle.writer.kept(request, _last_outcome(state, text))
+
+
+def run_out(row: JobRow) -> tuple[str, str]:
+    """How a job that recurs ends when no start is left, as its last one did; and that in words."""
+    state = row.last_state if row.last_state in ENDED else "expired"
+    text = f"its end has come, after {row.runs} start{'' if row.runs == 1 else 's'}"
+    return state, text if state == "ok" or not row.statusmsg else f"{text}; {row.statusmsg}"
 
 
 def _never(lifecycle: RunLifecycle, row: JobRow, state: str, text: str) -> OutboxMessage:
@@ -207,10 +213,10 @@ class Scheduler:
         runs: list[WorkItem] = []
         messages: list[OutboxMessage] = []
         for row in rows:
-            moved, run, message = self._begin_one(row, now)
+            moved, run, said = self._begin_one(row, now)
             after.append(moved)
             runs += [run] if run is not None else []
-            messages += [message] if message is not None else []
+            messages += said
         self._spool.put_jobs(after, runs=runs, messages=messages)
         if messages:
             self._replies_added()
@@ -221,8 +227,8 @@ class Scheduler:
 
     def _begin_one(
         self, row: JobRow, now: float
-    ) -> tuple[JobRow, WorkItem | None, OutboxMessage | None]:
-        """What becomes of a job whose time has come: its run, or the reply that there is none."""
+    ) -> tuple[JobRow, WorkItem | None, list[OutboxMessage]]:
+        """What becomes of a job whose time has come: its run, or the replies that there is none."""
         assert row.body is not None, "it is scheduled"
         job = read_job(row.body)
         row, missed = self._newest(row, job, now)
@@ -236,7 +242,7 @@ class Scheduler:
         if text := self._why_missed(row, job, now):
             more = f", as were {missed} before it" if missed else ""
             return self._pass(row, job, "missed", f"missed: {text}{more}", now)
-        return replace(row, state=QUEUED, attempt=0), run, None
+        return replace(row, state=QUEUED, attempt=0), run, []
 
     def _why_missed(self, row: JobRow, job: Job, now: float) -> str:
         """Why a start that is due does not happen any more; nothing where it does."""
@@ -262,14 +268,14 @@ class Scheduler:
 
     def _pass(
         self, row: JobRow, job: Job, state: str, text: str, now: float
-    ) -> tuple[JobRow, WorkItem | None, OutboxMessage | None]:
+    ) -> tuple[JobRow, WorkItem | None, list[OutboxMessage]]:
         """Leave a start out, and go on to the next; its history says so."""
         lifecycle = self.lifecycles[row.identity]
         if not job.when.recurs:
             state = "cancelled" if state == "skipped" else state
             row = replace(row, state=state, ended=now, due=None, statusmsg=text)
-            return row, None, _never(lifecycle, row, state, text)
-        message, passed = None, None
+            return row, None, [_never(lifecycle, row, state, text)]
+        messages, passed = [], None
         if text:
             ended = _STATES.get(state, State.EXPIRED)
             run = replace(
@@ -277,7 +283,8 @@ class Scheduler:
                 job=row.id,
                 run=row.run,
             )
-            message = lifecycle.not_started(run, Outcome(ended, StatusCode.UNKNOWN_ERROR, text))
+            outcome = Outcome(ended, StatusCode.UNKNOWN_ERROR, text)
+            messages.append(lifecycle.not_started(run, outcome))
             passed = replace(
                 self._run_of(row, job),
                 state=ended.value,
@@ -291,8 +298,15 @@ class Scheduler:
         row = following(row, job, row.planned or now, lifecycle)
         row = replace(row, last_state=state, skips=max(0, row.skips - 1), statusmsg=text)
         if row.due is None:
-            row = replace(row, state="expired", ended=now)
-        return row, passed, message
+            row, last = self._ran_out(row, now)
+            messages.append(last)
+        return row, passed, messages
+
+    def _ran_out(self, row: JobRow, now: float) -> tuple[JobRow, OutboxMessage]:
+        """The end of a job that recurs, and the reply that says so."""
+        state, text = run_out(row)
+        row = replace(row, state=state, ended=now, due=None, statusmsg=text)
+        return row, last_reply(self.lifecycles[row.identity], row, state, text)
 
     def _run_of(self, row: JobRow, job: Job) -> WorkItem:
         """The row of work that a start becomes."""
@@ -354,13 +368,8 @@ class Scheduler:
             return replace(row, state=state, ended=end.ended, due=None), None
         lifecycle = self.lifecycles[row.identity]
         row = following(row, job, row.planned or end.ended, lifecycle)
-        over = job.when.until is not None and end.ended > job.when.until
-        if row.due is None or (over and state == "denied"):
-            final = "denied" if state == "denied" else "expired"
-            row = replace(row, state=final, ended=end.ended, due=None)
-            return row, last_reply(
-                lifecycle, row, final, end.statusmsg or "its last start has been"
-            )
+        if row.due is None:
+            return self._ran_out(row, end.ended)
         if row.state == QUEUED:
             row = replace(row, state=SCHEDULED)
         return row, None

@@ -307,25 +307,45 @@ def test_a_job_that_recurs_goes_on_to_its_next_start(jobs: Jobs) -> None:
     assert (jobs.replies(), jobs.told) == ([], 0)
 
 
-@pytest.mark.parametrize(("hour", "state"), [(5, "scheduled"), (6, "denied")])
-def test_a_job_is_over_when_a_start_past_its_end_is_denied(
-    jobs: Jobs, hour: int, state: str
+@pytest.mark.parametrize(
+    ("outcome", "state", "words"),
+    [
+        (OK, "ok", "its end has come, after 2 starts"),
+        (FAILED, "failed", "its end has come, after 2 starts; it broke"),
+        (Outcome(State.DENIED, 1, "no"), "denied", "its end has come, after 2 starts; no"),
+    ],
+)
+def test_a_job_that_recurs_ends_as_its_last_run_did(
+    jobs: Jobs, outcome: Outcome, state: str, words: str
 ) -> None:
-    """Its owner is told how; what was denied before its end, or came out otherwise, ends nothing."""
-    row = jobs.put(replace(DAILY, until=epoch(5, 26)))
+    """As soon as that has ended, if no start is left before its end; its owner is told."""
+    row = jobs.put(replace(DAILY, until=epoch(5, 27)))
     assert jobs.run(epoch(4, 26), Outcome(State.DENIED, 1, "denied: no")) == [at(4, 26)]
-    jobs.scheduler.start_due(epoch(4, 27))
-    (work, _) = jobs.spool.runs_of(row.key)
-    jobs.end([work], epoch(hour, 26), Outcome(State.DENIED, 1, "denied: the job is past its end"))
+    assert (jobs.now(row).state, jobs.replies()) == ("scheduled", [])
+    assert jobs.run(epoch(4, 27), outcome) == [at(4, 27)]
     now = jobs.now(row)
-    assert now.state == state
-    if state == "scheduled":
-        assert (now.ended, now.run, jobs.replies()) == (None, at(4, 28), [])
-        return
-    assert (now.ended, now.due) == (epoch(6, 26), None)
+    assert (now.state, now.ended, now.due, now.statusmsg) == (state, epoch(4, 27), None, words)
     (reply,) = jobs.replies()
-    assert (reply.requestid, reply.state, reply.statuscode) == (row.id, State.DENIED, 1)
-    assert (reply.statusmsg, reply.digest) == ("denied: the job is past its end", row.signed)
+    assert (reply.requestid, reply.state, reply.statuscode) == (
+        row.id,
+        outcome.state,
+        outcome.statuscode,
+    )
+    assert (reply.statusmsg, reply.digest) == (words, row.signed)
+
+
+def test_a_job_whose_last_start_was_missed_is_missed(jobs: Jobs) -> None:
+    """Its owner hears of that start, and that there will be none."""
+    row = jobs.put(replace(DAILY, until=epoch(5, 27)))
+    assert jobs.run(epoch(4, 26)) == [at(4, 26)]
+    assert jobs.run(epoch(12, 29)) == []
+    why = "missed: its time was 201600 s ago"
+    run, last = jobs.replies()
+    assert (run.job, run.run, run.state, run.statusmsg) == (row.id, at(4, 27), State.EXPIRED, why)
+    words = f"its end has come, after 1 start; {why}"
+    assert (last.requestid, last.state, last.statusmsg) == (row.id, State.EXPIRED, words)
+    now = jobs.now(row)
+    assert (now.state, now.ended, now.statusmsg) == ("missed", epoch(12, 29), words)
 
 
 def test_of_several_starts_that_were_slept_through_the_newest_happens(jobs: Jobs) -> None:

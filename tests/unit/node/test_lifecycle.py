@@ -7,7 +7,7 @@ from mcshell.node.execution.lifecycle import LATE, not_started
 from mcshell.node.verdicts import Outcome
 from tests.unit.node.spool_rows import row
 
-DENIED = Outcome(State.DENIED, 1, "denied: the job is past its end")
+DENIED = Outcome(State.DENIED, 1, "denied: the author is revoked")
 
 
 def test_what_had_begun_is_not_said_to_be_denied():
@@ -17,7 +17,7 @@ def test_what_had_begun_is_not_said_to_be_denied():
     died = not_started(row(attempt=1, statusmsg="the node died in the middle"), DENIED)
     assert (died.state, died.statuscode) == (State.INTERRUPTED, 5)
     assert died.statusmsg == (
-        "the node died in the middle; not started again: denied: the job is past its end"
+        "the node died in the middle; not started again: denied: the author is revoked"
     )
     failed = not_started(row(attempt=2, statuscode=3, statusmsg="no such package"), LATE)
     assert (failed.state, failed.statuscode) == (State.FAILED, 3)

@@ -17,7 +17,15 @@ from mcshell import config
 from mcshell.commands.grammar.parser import alias_words, parse
 from mcshell.commands.grammar.verbs import begins_verb
 from mcshell.commands.output.result import Feed, Prose, Table
-from mcshell.errors import ConfigError, MCShellError, SessionError, UsageError, did_you_mean
+from mcshell.errors import (
+    ConfigError,
+    MachineError,
+    MCShellError,
+    SessionError,
+    UsageError,
+    WireError,
+    did_you_mean,
+)
 from mcshell.filters.nodes import expand
 from mcshell.texts import decoded, expanded
 
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mcshell.client.client import Client
+    from mcshell.client.rpc.lookback import Lookback
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.grammar.parser import Invocation
     from mcshell.commands.grammar.verbs import Face
@@ -53,6 +62,7 @@ class _Shared:
         self.ddls: Library | None = None
         self.clients: dict[str | None, Client] = {}
         self.told: dict[int, int] = {}
+        self.said: list[str] = []
         self.lock = threading.RLock()
         """Held by whoever makes or closes one of them; `%mco` may come from several threads."""
 
@@ -225,6 +235,24 @@ class Context:
             raise SessionError(f"there is no session {session!r} here{near}", session)
         return self.client(session)
 
+    def looking_back(self, session: str | None, *, any_: bool = True) -> Client | Lookback:
+        """The client of a session that is there; where none can be had, what the session's file has.
+
+        `any_`: without a session's name and without a client any of the caller's sessions will do to begin with.
+
+        Raises:
+            SessionError: there is no session of that name here.
+        """
+        from mcshell.client.rpc.lookback import Lookback  # noqa: PLC0415 - services look back at none
+
+        try:
+            return self.stored(session)
+        except (WireError, MachineError) as error:
+            name = session or self.session
+            found = Lookback(self.settings, self.ddls, name, str(error), any_=any_)
+            self._shared.said += found.notices
+            return found
+
     def is_open(self, name: str) -> bool:
         """Whether a line has opened the session of that name."""
         return any(client.session.name == name for client in list(self._shared.clients.values()))
@@ -249,9 +277,9 @@ class Context:
 
     def notices(self) -> list[str]:
         """What the sessions have to tell that was not told yet."""
-        fresh: list[str] = []
         shared = self._shared
         with shared.lock:
+            fresh, shared.said = shared.said, []
             for client in shared.clients.values():
                 notices = client.notices[shared.told.get(id(client), 0) :]
                 shared.told[id(client)] = shared.told.get(id(client), 0) + len(notices)

@@ -20,7 +20,7 @@ from mcshell.client.session.references import parse_reference
 from mcshell.client.session.session import stores
 from mcshell.client.store.unverified import UNVERIFIED
 from mcshell.ddl import REDACTED
-from mcshell.errors import DDLError, InputError, SessionError, UsageError
+from mcshell.errors import DDLError, InputError, SessionError, StorageError, UsageError
 from mcshell.filters.nodes import fold
 from mcshell.message import NATIVE, State
 from mcshell.private import is_locked
@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from mcshell.client.messaging.hub import SessionHub
+    from mcshell.client.session.session import Session
     from mcshell.client.store.records import RequestRecord
     from mcshell.client.store.store import SessionStore
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.ddl.ddl_library import Library
 
-__all__ = ["EarlierRequest", "RequestHistory", "inputs_again"]
+__all__ = ["EarlierRequest", "KeptRequests", "RequestHistory", "inputs_again"]
 
 #: The states of targets that are worth asking again.
 _NOT_WELL = (State.FAILED, State.DENIED, State.INTERRUPTED, State.SILENT, State.EXPIRED)
@@ -81,23 +82,113 @@ class EarlierRequest:
         )
 
 
-class RequestHistory:
-    """The earlier requests of one client's caller."""
+class KeptRequests:
+    """The earlier requests of one caller, as the session files of this machine have them.
+
+    `tracker` gives the ledger of one in the session. `client` is whose the replies are. `notices` is told what hinders.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        session: Session,
+        tracker: Callable[[RequestRecord], RequestTracker],
+        ddls: Library,
+        caller: str,
+        client: object,
+        notices: list[str],
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._session = session
+        self._tracker = tracker
+        self._ddls = ddls
+        self._caller = caller
+        self._notices = notices
+
+    def requests(self) -> list[tuple[RequestRecord, dict[str, int]]]:
+        """Those of the session, oldest first, each with its counts by state."""
+        self._judged(self._session.store.lapse)
+        return self._session.store.requests()
+
+    def _judged(self, judge: Callable[[float], None]) -> None:
+        """Judge what is over; a disk that takes nothing is no reason not to show what is there."""
+        try:
+            judge(time.time())
+        except StorageError as error:
+            if (text := f"{error}: what is over may be shown as open") not in self._notices:
+                self._notices.append(text)
+
+    def replies(self, request: str | None = None) -> Replies:
+        """The replies to one, by default the newest; see `Client.replies`.
+
+        Raises:
+            SessionError: there is no such request, or several.
+        """
+        return self._find(request).replies
+
+    def _find(self, request: str | None) -> _Earlier:
+        session = self._session
+        self._judged(self._session.store.lapse)
+        reference = None if request is None else parse_reference(request)
+        if reference is not None:
+            meant = self.newest(reference.fits, anywhere=reference.moment is not None)
+            request = request if meant is None else meant.id
+        record = session.store.find_request(session.store.jobs.meant(request))
+        if record is not None:
+            replies = self._replies(self._tracker(record))
+            return _earlier(session.store, replies, live=True)
+        if request is None:
+            raise SessionError("nothing was asked yet in this session", session.name)
+        for store in self._others():
+            if (record := store.find_request(store.jobs.meant(request))) is not None:
+                if not is_locked(store.path.with_suffix(".lock")):
+                    self._judged(store.abandon)
+                tracker = RequestTracker(record, entries=store.entries(record.id, whole=True))
+                tracker.finish()
+                return _earlier(store, self._replies(tracker), live=False)
+        raise SessionError(f"no request {request!r} in any session", session.name)
+
+    def newest(
+        self, fits: Callable[[RequestRecord], bool], *, anywhere: bool = True
+    ) -> RequestRecord | None:
+        """The newest that fits, in whatever session; see `Client.newest`."""
+        found = references.newest(self._session.store.requests(), fits)
+        if found is not None and not anywhere:
+            return found
+        for store in self._others():
+            if store.meta("caller") == self._caller:
+                other = references.newest(store.requests(), fits)
+                if other is not None and (found is None or found.created < other.created):
+                    found = other
+        return found
+
+    def _others(self) -> Iterator[SessionStore]:
+        stored = stores(self._settings.state_dir)
+        return (store for store in stored if store.path != self._session.path)
+
+    def _replies(self, tracker: RequestTracker) -> Replies:
+        """An earlier request with the schema that it was asked by, as far as this machine has it."""
+        record = tracker.record
+        trusts = {entry.reply.trust for entry in tracker.entries() if entry.reply is not None}
+        action: Action | None = None
+        try:
+            if trusts <= {NATIVE}:
+                action = self._ddls.get(record.agent).actions.get(record.action)
+            action = action or self._ddls.joint(record.agent, record.action)
+        except (UsageError, DDLError):
+            pass  # asked with a DDL that this machine does not have
+        return Replies(tracker, action, client=self._client)
+
+
+class RequestHistory(KeptRequests):
+    """The same of a client, which can ask the nodes about them."""
 
     def __init__(
         self, settings: Settings, hub: SessionHub, ddls: Library, caller: str, client: object
     ) -> None:
-        self._client = client
-        self._settings = settings
+        super().__init__(settings, hub.session, hub.tracker, ddls, caller, client, hub.notices)
         self._hub = hub
-        self._ddls = ddls
-        self._caller = caller
-
-    def requests(self) -> list[tuple[RequestRecord, dict[str, int]]]:
-        """Those of the session, oldest first, each with its counts by state."""
-        store = self._hub.session.store
-        store.lapse(time.time())
-        return store.requests()
 
     def find_lost(self) -> None:
         """Ask the nodes what became of requests whose time is over, and which have not ended."""
@@ -108,14 +199,6 @@ class RequestHistory:
             if record.expires < now and counts.get(State.RECEIVED, 0) + counts.get(State.RUNNING, 0)
         ]
         find_lost(self._hub, over[-_MOST:], self._settings.client.probe)
-
-    def replies(self, request: str | None = None) -> Replies:
-        """The replies to one, by default the newest; see `Client.replies`.
-
-        Raises:
-            SessionError: there is no such request, or several.
-        """
-        return self._find(request).replies
 
     def again(self, request: str | None = None) -> EarlierRequest:
         """An earlier request as it may be asked again.
@@ -159,59 +242,6 @@ class RequestHistory:
             options=_options(record),
             bound=found.bound,
         )
-
-    def _find(self, request: str | None) -> _Earlier:
-        session = self._hub.session
-        session.store.lapse(time.time())
-        reference = None if request is None else parse_reference(request)
-        if reference is not None:
-            meant = self.newest(reference.fits, anywhere=reference.moment is not None)
-            request = request if meant is None else meant.id
-        record = session.store.find_request(session.store.jobs.meant(request))
-        if record is not None:
-            replies = self._replies(self._hub.tracker(record))
-            return _earlier(session.store, replies, live=True)
-        if request is None:
-            raise SessionError("nothing was asked yet in this session", session.name)
-        for store in self._others():
-            if (record := store.find_request(store.jobs.meant(request))) is not None:
-                if not is_locked(store.path.with_suffix(".lock")):
-                    store.abandon(time.time())
-                tracker = RequestTracker(record, entries=store.entries(record.id, whole=True))
-                tracker.finish()
-                return _earlier(store, self._replies(tracker), live=False)
-        raise SessionError(f"no request {request!r} in any session", session.name)
-
-    def newest(
-        self, fits: Callable[[RequestRecord], bool], *, anywhere: bool = True
-    ) -> RequestRecord | None:
-        """The newest that fits, in whatever session; see `Client.newest`."""
-        found = references.newest(self._hub.session.store.requests(), fits)
-        if found is not None and not anywhere:
-            return found
-        for store in self._others():
-            if store.meta("caller") == self._caller:
-                other = references.newest(store.requests(), fits)
-                if other is not None and (found is None or found.created < other.created):
-                    found = other
-        return found
-
-    def _others(self) -> Iterator[SessionStore]:
-        stored = stores(self._settings.state_dir)
-        return (store for store in stored if store.path != self._hub.session.path)
-
-    def _replies(self, tracker: RequestTracker) -> Replies:
-        """An earlier request with the schema that it was asked by, as far as this machine has it."""
-        record = tracker.record
-        trusts = {entry.reply.trust for entry in tracker.entries() if entry.reply is not None}
-        action: Action | None = None
-        try:
-            if trusts <= {NATIVE}:
-                action = self._ddls.get(record.agent).actions.get(record.action)
-            action = action or self._ddls.joint(record.agent, record.action)
-        except (UsageError, DDLError):
-            pass  # asked with a DDL that this machine does not have
-        return Replies(tracker, action, client=self._client)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,8 @@ class Session:
         caller: str,
         collective: str,
         saved: Callable[[], None] = lambda: None,
+        *,
+        patient: bool = False,
     ) -> None:
         self.path = path
         self.collective = collective
@@ -91,7 +93,7 @@ class Session:
         with ExitStack() as unless_open:
             if lock is not None:
                 unless_open.callback(lock.close)
-            self.store = SessionStore(path)
+            self.store = SessionStore(path, patient=patient)
             unless_open.callback(self.store.close)
             self._be_of(caller, collective)
             self.address = self.store.meta("address") or path.stem
@@ -178,6 +180,34 @@ class Session:
                 # Another caller's, collective's or version's scratch session is no use to this one.
                 if not there:
                     raise
+
+    @classmethod
+    def to_read(
+        cls, state_dir: Path, caller: str, collective: str, name: str | None, *, any_: bool
+    ) -> Session:
+        """Open what is there without its queue, on a disk that takes nothing too.
+
+        Without a name the first free scratch one, as `open` does; with `any_` else any of the caller's.
+
+        Raises:
+            SessionError: there is none of this caller and collective.
+        """
+        found = [
+            store.path
+            for store in stores(state_dir)
+            if (store.meta("caller"), store.meta("collective")) == (caller, collective)
+            and name in (None, store.path.stem)
+        ]
+        scratch = [
+            path
+            for path in sorted(found, key=lambda one: (len(one.stem), one.stem))
+            if path.stem.startswith(_SCRATCH) and not is_locked(path.with_suffix(".lock"))
+        ]
+        meant = found if name is not None else [*scratch, *(found if any_ else ())]
+        if not meant:
+            which = "a session without a name" if name is None else f"session {name!r}"
+            raise SessionError(f"{caller} has asked nothing yet here in {which}", name or "")
+        return cls(meant[0], None, caller, collective, patient=True)
 
     @property
     def name(self) -> str:

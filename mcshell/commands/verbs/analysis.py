@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mcshell.client.client import Client
+    from mcshell.client.rpc.lookback import Lookback
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.store.records import RequestRecord
     from mcshell.commands.context import Context
@@ -36,13 +37,13 @@ __all__ = ["diff", "fold", "outliers", "since", "sql", "summary"]
 
 def fold(context: Context, options: ColumnsOptions) -> Table:
     """Nodes with equal answers as one line."""
-    answers = of_replies(context.stored(options.session).replies(options.request))
+    answers = of_replies(context.looking_back(options.session).replies(options.request))
     return Table(*folds.rows(answers, options.columns))
 
 
 def outliers(context: Context, options: OutliersOptions) -> Table:
     """The odd ones out in a request's answers."""
-    replies = context.stored(options.session).replies(options.request)
+    replies = context.looking_back(options.session).replies(options.request)
     share = odd.SHARE if options.share is None else options.share
     found = odd.outliers(of_replies(replies), options.columns, share=share)
     note = f"{len(found)} odd values on {len({one.sender for one in found})} nodes"
@@ -51,7 +52,7 @@ def outliers(context: Context, options: OutliersOptions) -> Table:
 
 def summary(context: Context, options: ColumnsOptions) -> Table:
     """Each column of a request's answers in one line, and what the DDL sums up."""
-    replies = context.stored(options.session).replies(options.request)
+    replies = context.looking_back(options.session).replies(options.request)
     notes: list[str] = []
     for aggregate in replies.aggregates():
         notes += [f"{aggregate.title}:", *(f"  {line}" for line in aggregate.lines)]
@@ -82,11 +83,11 @@ def sql(context: Context, options: SQLOptions) -> Table:
 
 def diff(context: Context, options: DiffOptions) -> Table:
     """What changed between two requests, or since an earlier time the same was asked."""
-    first, second = _pair(context.stored(options.session), options.before, options.after)
+    first, second = _pair(context.looking_back(options.session), options.before, options.after)
     return _different(first, second, options.columns)
 
 
-def since(client: Client, replies: Replies, before: str) -> Table:
+def since(client: Client | Lookback, replies: Replies, before: str) -> Table:
     """What changed to these replies since a request, or since the same was asked as of @MOMENT."""
     return _different(_before(client, replies, before), replies, ())
 
@@ -114,7 +115,9 @@ def _unlike(first: Replies, second: Replies) -> str:
     return " and ".join(found)
 
 
-def _pair(client: Client, before: str | None, after: str | None) -> tuple[Replies, Replies]:
+def _pair(
+    client: Client | Lookback, before: str | None, after: str | None
+) -> tuple[Replies, Replies]:
     """The two requests to compare; the one that is only a moment asks what the other asks."""
     if after is not None and not after.startswith("@"):
         second = client.replies(after)
@@ -135,7 +138,7 @@ def _action_of(text: str | None) -> str | None:
     return f"{reference.agent}.{reference.action}" if reference and reference.agent else None
 
 
-def _before(client: Client, second: Replies, text: str) -> Replies:
+def _before(client: Client | Lookback, second: Replies, text: str) -> Replies:
     """The request to compare a later one with: the one named, or as of @MOMENT; never itself."""
     record, reference = second.tracker.record, parse_reference(text)
     if reference is None:
@@ -156,18 +159,18 @@ def _before(client: Client, second: Replies, text: str) -> Replies:
         return client.replies(found.id)
 
 
-def _as_of(client: Client, like: Replies, text: str) -> Replies:
+def _as_of(client: Client | Lookback, like: Replies, text: str) -> Replies:
     """The newest request, as of @MOMENT, that asked the same."""
     return _newest(client, like, parse_moment(text[1:]).holds, f"as of {text}")
 
 
-def _earlier(client: Client, than: Replies) -> Replies:
+def _earlier(client: Client | Lookback, than: Replies) -> Replies:
     created = than.tracker.record.created
     return _newest(client, than, lambda one: one.created < created, "before that")
 
 
 def _newest(
-    client: Client, like: Replies, fits: Callable[[RequestRecord], bool], when: str
+    client: Client | Lookback, like: Replies, fits: Callable[[RequestRecord], bool], when: str
 ) -> Replies:
     """The newest that fits and asked the same of the same targets."""
     record = like.tracker.record

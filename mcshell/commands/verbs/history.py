@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcshell.client.pki import pki_of
+from mcshell.client.rpc.lookback import Lookback
 from mcshell.client.rpc.replies import ledger_columns
 from mcshell.client.session.session import stores
 from mcshell.commands.output.result import Table
@@ -32,13 +33,15 @@ def replies(context: Context, options: request_options.RepliesOptions) -> Replie
     check(options)
     client = _client(context, options.session, options.request)
     found = client.replies(options.request)
+    if isinstance(client, Lookback):  # nothing comes, and there is nobody to ask
+        return shaped(context, options, found, client)
     if options.timeout is not None and options.format != "jsonl":
         try:
             with context.progress(client, found):
                 found.wait_last(options.timeout)
         except Stopped as stopped:
             found = stopped_with(context, stopped)
-    return shaped(context, options, found)
+    return shaped(context, options, found, client)
 
 
 def ledger(context: Context, options: request_options.LedgerOptions) -> Table:
@@ -56,7 +59,7 @@ def ledger(context: Context, options: request_options.LedgerOptions) -> Table:
 
 def requests(context: Context, options: request_options.RequestsOptions) -> Table:
     """What was asked in this session, oldest first, with a count for each state."""
-    client = _client(context, options.session, None)
+    client = _client(context, options.session, None, any_=False)
     states = tuple(state.value for state in State)
     rows = []
     for record, counted in client.requests():
@@ -77,13 +80,15 @@ def requests(context: Context, options: request_options.RequestsOptions) -> Tabl
     )
 
 
-def _client(context: Context, session: str | None, request: str | None) -> Client:
+def _client(
+    context: Context, session: str | None, request: str | None, *, any_: bool = True
+) -> Client | Lookback:
     """The client of the session that has the request; what waited in its queue has come in."""
     if session is None and request is not None:
         session = _session_of(context, request)
     fresh = not context.has_opened(session)
-    client = context.stored(session)
-    if fresh:
+    client = context.looking_back(session, any_=any_)
+    if fresh and not isinstance(client, Lookback):
         wait_quiet(client, _DRAIN)
     return client
 

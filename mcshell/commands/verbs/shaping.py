@@ -11,6 +11,8 @@ from mcshell.errors import UsageError
 
 if TYPE_CHECKING:
     from mcshell.client.analysis.answers import Answers
+    from mcshell.client.client import Client
+    from mcshell.client.rpc.lookback import Lookback
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.options import RowsOptions
@@ -40,15 +42,20 @@ def check(options: RowsOptions) -> bool:
     return bool(given)
 
 
-def shaped(context: Context, options: RowsOptions, replies: Replies) -> Replies | Table:
-    """Replies as they are, some of their rows, or a table made of them."""
+def shaped(
+    context: Context,
+    options: RowsOptions,
+    replies: Replies,
+    client: Client | Lookback | None = None,
+) -> Replies | Table:
+    """Replies as they are, some of their rows, or a table made of them; `client` is whose they are."""
     if not check(options):
         return replies
     context.seen(replies)
     if options.diff:
         from mcshell.commands.verbs.analysis import since  # noqa: PLC0415 - few lines compare
 
-        found = since(context.client(options.session), replies, options.diff)
+        found = since(client or context.client(options.session), replies, options.diff)
         shown = {row.sender for row in replies.rows()}
     else:
         from mcshell.client.analysis.answers import of_replies  # noqa: PLC0415 - few lines choose

@@ -16,6 +16,7 @@ first that came meanwhile. So nobody works for the others for long.
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
 import threading
 import time
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Database", "FileKind", "in_memory"]
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 _PATIENCE: Final = 5.0
@@ -53,6 +56,8 @@ class FileKind:
     `former` is the file beside it in which an earlier mcshell kept the same rows, and no version;
     `take_over` has for each of its tables the statement that brings a row of it in. The file goes
     after the commit, so a row may come twice, and must then do no harm.
+
+    `loses`: it is only a cache, and that is lost with it. One that is damaged is set aside, and begun anew.
     """
 
     name: str
@@ -62,6 +67,7 @@ class FileKind:
     shared: bool = False
     pragmas: Sequence[str] = ()
     timeout: float = 10.0
+    loses: str = ""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -194,7 +200,7 @@ class Database:
             try:
                 return self._connection.execute(query, values).fetchall()
             except sqlite3.Error as error:
-                raise MachineError(f"{self.path} cannot be read: {error}") from error
+                raise MachineError(f"{self.path} cannot be read: {self._found(error)}") from error
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -227,7 +233,12 @@ class Database:
     def _unwritten(self, error: sqlite3.Error) -> MCShellError:
         """What to raise when nothing could be written."""
         kind = StorageError if self.hindered or is_storage_fault(error) else MachineError
-        return kind(f"{self.path} cannot be written: {error}")
+        return kind(f"{self.path} cannot be written: {self._found(error)}")
+
+    def _found(self, error: sqlite3.Error) -> str:
+        """What SQLite says, and where it is a cache that is damaged, what to do."""
+        damaged = type(error) is sqlite3.DatabaseError and self._kind.loses
+        return f"{error}: delete it: {self._kind.loses}" if damaged else f"{error}"
 
     def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = True) -> T:
         """Have `work` done in a transaction with that of others, and return its result after it.
@@ -304,6 +315,7 @@ class Database:
 def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
     """A connection to a file of the newest version; raises as `Database`."""
     former = None if kind.former is None else path.with_name(kind.former)
+    inode = path.stat().st_ino if path.is_file() else 0
     try:
         found = _look(path, kind)
         with ExitStack() as unless_open:
@@ -325,8 +337,25 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
         # What an operational error finds fault with is the place, not what the file holds. One that
         # cannot be decoded is SQLite's own, about bytes in a schema that are no text.
         wrong = type(error) in (sqlite3.DatabaseError, UnicodeDecodeError)
+        if wrong and kind.loses and inode and _set_aside(path, kind, inode, error):
+            return _open(path, kind)
         what = f"is no {kind.name}" if wrong else "cannot be opened"
         raise ConfigError(f"{path} {what}: {error}", origin=str(path)) from error
+
+
+def _set_aside(path: Path, kind: FileKind, inode: int, why: Exception) -> bool:
+    """Give a damaged cache another name, unless another process has; whether a new one may be begun."""
+    aside = path.with_name(f"{path.name}.damaged")
+    try:
+        if path.stat().st_ino == inode:
+            path.replace(aside)
+            for ending in ("-wal", "-shm"):
+                Path(f"{path}{ending}").unlink(missing_ok=True)
+            text = "%s is no %s (%s): it lies in %s now, and a new one is begun: %s"
+            log.warning(text, path, kind.name, why, aside, kind.loses)
+    except OSError:  # nor can anything else be done here: what was found first says why
+        return path.is_file() and path.stat().st_ino != inode
+    return True
 
 
 def _open_for_reading(path: Path, kind: FileKind, error: StorageError) -> sqlite3.Connection:

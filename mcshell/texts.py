@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +13,7 @@ from mcshell.errors import UsageError, on_one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["decoded", "expanded", "make_careful"]
+__all__ = ["bytes_of", "decoded", "expanded", "make_careful"]
 
 _YAML: Final = "tag:yaml.org,2002:"
 _MERGED: Final = 1_000_000
@@ -23,6 +25,24 @@ _OTHERS: Final = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+
+
+def bytes_of(path: Path, most: int) -> bytes:
+    """What is in a file that somebody named, or comes from a pipe that somebody writes to.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is larger than `most` bytes, or a pipe from which nothing comes.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        os.set_blocking(descriptor, True)
+        data = file.read(most + 1)
+        if not data and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            raise ValueError("nothing comes from this pipe")
+    if len(data) > most:
+        raise ValueError(f"larger than {most >> 20} MiB")
+    return data
 
 
 def decoded(data: bytes) -> str:

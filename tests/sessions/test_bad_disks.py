@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -141,3 +142,17 @@ def test_sessions_are_listed_and_carried_off_a_bad_disk(fleet, state, disk, faul
         assert fleet.cli("session", "drop", "friday", **environ).returncode == ExitCode.OK
     else:
         disk.remount("rw")
+
+
+def test_a_session_that_found_no_room_is_not_there(fleet, disk):
+    """Nothing of it is listed, and it is made once there is room."""
+    environ = {"MCSHELL_STATE": str(disk.path)}
+    assert fleet.cli("session", "new", "monday", **environ).returncode == ExitCode.OK
+    disk.fill()
+    made = fleet.cli("session", "new", "tuesday", **environ)
+    assert made.returncode == ExitCode.MACHINE, made.stderr
+    disk.empty()
+    listed = fleet.cli("session", "list", "--json", **environ)
+    assert [one["name"] for one in json.loads(listed.stdout)] == ["monday"]
+    made = fleet.cli("session", "new", "tuesday", **environ)
+    assert made.returncode == ExitCode.OK, made.stderr

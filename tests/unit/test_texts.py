@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcshell import config
+from mcshell.client.discovery.groups import load_groups
+from mcshell.client.discovery.node_lists import read_file
 from mcshell.client.documents.reader import read_text
 from mcshell.commands.context import Context
 from mcshell.ddl import ddl_library
 from mcshell.errors import ConfigError, UsageError
+from mcshell.filters.nodes import no_groups
 from mcshell.node.admission.policy import Policies
-from mcshell.texts import decoded
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from mcshell.texts import bytes_of, decoded
 
 ACTIONS = [{"action": "go", "description": "x", "input": {}, "output": {}}]
 BOM = b"\xef\xbb\xbf"
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("name", "why"), [("pipe", "nothing comes from this pipe"), ("/dev/zero", "larger than")]
+)
+def test_what_never_ends_is_refused(tmp_path: Path, name: str, why: str) -> None:
+    """A pipe that nobody writes to, and a device: as a list of nodes, groups, or a document."""
+    path = tmp_path / name
+    if name == "pipe":
+        os.mkfifo(path)
+    conf = tmp_path / "c.toml"
+    conf.write_text(f'[client]\ngroups = ["{path}"]\n')
+    for read in (
+        lambda: read_text(path),
+        lambda: read_file(path, no_groups, "--nodes"),
+        lambda: load_groups(config.load(conf)),
+    ):
+        with pytest.raises(UsageError, match=why) as caught:
+            read()
+        assert str(path) in str(caught.value)
+
+
+def test_a_pipe_that_somebody_writes_to_is_read(tmp_path: Path) -> None:
+    """As a shell makes one of `<(a command)`, however long that takes."""
+    read, write = os.pipe()
+    with subprocess.Popen(["sh", "-c", "sleep 0.3; echo web1"], stdout=write):
+        os.close(write)
+        assert bytes_of(Path(f"/dev/fd/{read}"), 100) == b"web1\n"
+    os.close(read)
 
 
 @given(st.text(st.characters(exclude_characters="\r\0\ufeff", exclude_categories=["Cs"])))

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from mcshell.client.discovery import inventories
 from mcshell.client.discovery.group_book import CONFIGURED, GroupBook
-from mcshell.client.discovery.node_lists import read_file
+from mcshell.client.discovery.node_lists import MAX_LIST, read_file
 from mcshell.errors import FilterError, UsageError
 from mcshell.filters.nodes import expand, fold, has_group, parts
-from mcshell.texts import decoded, expanded
+from mcshell.texts import bytes_of, decoded, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,8 +95,7 @@ def load_groups(settings: Settings) -> GroupBook:
 
 def _add(sources: dict[str, inventories.Groups], path: Path) -> None:
     try:
-        data = path.read_bytes()
-        found = _read(decoded(data), path.stem)
+        found = _read(decoded(bytes_of(path, MAX_LIST)), path.stem)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except (UsageError, ValueError) as error:

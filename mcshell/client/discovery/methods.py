@@ -56,6 +56,8 @@ __all__ = [
     "nobody",
 ]
 
+_REMEMBERED = 180 * 86_400.0
+"""Seconds after which a node that was not heard of is forgotten, when all are asked: as long as any request may wait."""
 _SILENCE = 0.3
 _FIRST_SILENCE = 1.0
 _BY_NAME = 0.3
@@ -303,7 +305,9 @@ def _answers(search: DiscoveryQuery, known: Iterable[str]) -> tuple[dict[str, An
     # Who has cut the window short has not waited for all.
     patient = not stopped and window >= search.settings.discovery_timeout
     if replies and not everyone and patient:
-        search.known.survey(search.collective, search.filter, time.time())
+        now = time.time()
+        since = now - max(_REMEMBERED, search.settings.known_for)
+        search.known.survey(search.collective, search.filter, now, since)
     found = _answered(search, replies, answers.began, whole=stopped)
     for name, machines in answers.machines().items():
         found[name] = replace(found[name], machines=tuple(machines))

@@ -66,6 +66,7 @@ KNOWN: Final = FileKind(
     # A row that is taken over twice stays what it is to the byte.
     take_over={"nodes": _LEARN.replace(">=", ">"), "surveys": _SURVEY},
     shared=True,
+    loses="nodes that are down are not known until they are heard of",
 )
 
 
@@ -208,11 +209,27 @@ class NodeCache:
             elif remembered is not None:
                 remembered.doubt(node.identity for node in nodes)
 
-    def survey(self, collective: str, filter_: Filter, at: float) -> None:
-        """Note that all who match a filter were asked, and waited for until it was silent."""
+    def survey(self, collective: str, filter_: Filter, at: float, since: float = 0.0) -> None:
+        """Note that all who match a filter were asked, and waited for until it was silent.
+
+        Where all were asked, who was not heard of since then is forgotten, and so are surveys.
+        """
         row = (self._realm, collective, _text(filter_), at)
+        old = (self._realm, collective, since)
+        gone: list[Any] = []
         with self._database.transaction(durable=False) as db:
             db.execute(_SURVEY, row)
+            if filter_ == Filter() and since > 0:
+                where = "realm=? AND collective=?"
+                query = f"SELECT identity FROM nodes WHERE {where} AND seen<?"  # noqa: S608 - ours
+                gone = db.execute(query, old).fetchall()
+                db.execute(f"DELETE FROM surveys WHERE {where} AND at<?", old)  # noqa: S608 - ours
+                drop = f"DELETE FROM nodes WHERE {where} AND identity=? AND seen<?"  # noqa: S608 - ours
+                db.executemany(drop, [(*old[:2], name, since) for (name,) in gone])
+        with self._remembering:
+            if (remembered := self._remembered.get(collective)) is not None:
+                for (name,) in gone:
+                    remembered.drop(name)
 
     def surveyed(self, collective: str, filter_: Filter, since: float) -> bool:
         """Whether the known are all that match, as of a survey since then of these or of all."""

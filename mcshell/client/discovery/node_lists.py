@@ -18,7 +18,7 @@ from mcshell.client.discovery import inventories
 from mcshell.client.discovery.group_book import GroupBook
 from mcshell.errors import FilterError, UsageError
 from mcshell.filters.nodes import MAX_NODES, canonical, expand, has_group
-from mcshell.texts import decoded
+from mcshell.texts import bytes_of, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -83,8 +83,7 @@ def read_file(path: Path, groups: GroupLookup, option: str) -> tuple[str, ...]:
     """The names in a file, as `read_node_list`; UsageError when it cannot be read."""
     place = f"{option} {path}"
     try:
-        with path.expanduser().open("rb") as file:
-            data = file.read(MAX_LIST + 1)
+        data = bytes_of(path.expanduser(), MAX_LIST)
     except OSError as error:
         raise UsageError(f"{place}: {error.strerror}") from error
     except (ValueError, RuntimeError) as error:

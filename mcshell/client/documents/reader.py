@@ -12,7 +12,7 @@ from mcshell.errors import MCShellError, UsageError, did_you_mean
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand, no_groups
 from mcshell.message import Filter
-from mcshell.texts import decoded, make_careful
+from mcshell.texts import bytes_of, decoded, make_careful
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,9 +38,7 @@ class Written(str):
 def read_text(path: Path) -> str:
     """Read a file; UsageError when it cannot be."""
     try:
-        if path.stat().st_size > _MAX:
-            raise UsageError(f"{path}: larger than {_MAX} bytes")
-        return decoded(path.read_bytes())
+        return decoded(bytes_of(path, _MAX))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     except ValueError as error:

@@ -35,6 +35,7 @@ _KIND: Final = FileKind(
         " not_after REAL NOT NULL, key BLOB NOT NULL, PRIMARY KEY (digest, trust)) WITHOUT ROWID"
     },
     shared=True,
+    loses="certificates are examined anew",
 )
 
 

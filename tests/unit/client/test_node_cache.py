@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mcshell.client.discovery.node_cache import CachedNode, NodeCache, _dump, _load, description
+from mcshell.errors import ConfigError, MachineError
 from mcshell.filters import compile_filter
 from mcshell.message import Filter
 
@@ -73,6 +76,63 @@ def test_a_survey_of_all_holds_for_every_filter(known):
     assert known.surveyed("mcs", web, 150.0)
     assert known.surveyed("mcs", Filter(cls=("base",)), 150.0)
     assert not known.surveyed("eu", web, 0.0)
+
+
+def test_who_was_not_heard_of_for_long_is_forgotten(known):
+    """When all were asked, and not when some were; whoever else was heard of stays."""
+    web, everyone = Filter(fact=("role=web",)), Filter()
+    known.learn("mcs", [CachedNode(identity=name, seen=at) for name, at in (("a", 10), ("b", 90))])
+    known.learn("eu", [CachedNode(identity="a", seen=10.0)])
+    known.matching("mcs", everyone, 0.0)
+    known.survey("mcs", web, 100.0, 50.0)
+    assert known.identities("mcs") == {"a", "b"}
+    known.survey("mcs", everyone, 200.0, 50.0)
+    assert known.identities("mcs") == set(known.matching("mcs", everyone, 0.0)) == {"b"}
+    assert known.identities("eu") == {"a"}
+    assert known.surveyed("mcs", web, 150.0)
+
+
+def test_a_damaged_file_is_set_aside(tmp_path, caplog):
+    """It is only a cache: one line says where it lies, what is lost, and a new one is begun."""
+    path = tmp_path / "nodes.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    known = NodeCache(path, "realm")
+    known.learn("mcs", [CachedNode(identity="web1", seen=20.0)])
+    known.close()
+    assert (tmp_path / "nodes.sqlite.damaged").read_bytes() == b"no database" * 1000
+    (record,) = caplog.records
+    line = record.getMessage()
+    assert f"it lies in {path}.damaged now" in line
+    assert "nodes that are down are not known until they are heard of" in line
+    again = NodeCache(path, "realm")
+    assert again.identities("mcs") == {"web1"}
+    again.close()
+
+
+def test_a_file_of_another_mcshell_is_not_set_aside(tmp_path):
+    """Its version is not known here: that is no damage."""
+    path = tmp_path / "nodes.sqlite"
+    NodeCache(path, "realm").close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version=99")
+    with pytest.raises(ConfigError, match="of version 99"):
+        NodeCache(path, "realm")
+    assert [one.name for one in tmp_path.iterdir() if "damaged" in one.name] == []
+
+
+def test_what_is_damaged_further_in_says_what_to_do(tmp_path):
+    """Found out when it is read: delete it, and what is lost then."""
+    path = tmp_path / "nodes.sqlite"
+    known = NodeCache(path, "realm")
+    known.learn("mcs", [CachedNode(identity=f"web{n}", seen=20.0) for n in range(2000)])
+    known.close()
+    whole = bytearray(path.read_bytes())
+    whole[8192:] = b"x" * (len(whole) - 8192)
+    path.write_bytes(whole)
+    known = NodeCache(path, "realm")
+    with pytest.raises(MachineError, match="delete it: nodes that are down"):
+        known.nodes("mcs")
+    known.close()
 
 
 def test_what_was_heard_under_a_clock_that_was_ahead(known):

@@ -15,6 +15,7 @@ import pytest
 from mcshell.client.discovery import methods
 from mcshell.client.discovery.node_cache import CachedNode
 from mcshell.client.discovery.targeting import Targeting
+from mcshell.errors import NoTargets
 from mcshell.message import Filter
 from mcshell.wire import destinations
 from mcshell.wire.stomp.connector import Connector
@@ -299,3 +300,37 @@ def test_a_cache_that_takes_nothing_costs_no_reply(fleet):
     ):
         other.execute("BEGIN IMMEDIATE")
         assert alice.rpc("rpcutil", "ping", nodes=["web1"]).stats["ok"] == 1
+
+
+def test_a_limit_takes_those_who_answer(fleet):
+    """One who is only known is taken where those who live are too few, and is a row then."""
+    with fleet.client(state="state-limited") as client:
+        about = {"facts": {"role": "web"}, "agents": frozenset({"rpcutil"}), "seen": time.time()}
+        gone = [CachedNode(identity=f"gone{n}", **about) for n in range(50)]
+        client.known.learn(fleet.collective, gone)
+        for more in ({}, {"nodes": [*ROLES, *(node.identity for node in gone)], "where": "role=web"}):
+            assert client.rpc("rpcutil", "ping", one=True, **more).stats["ok"] == 1
+        stats = client.rpc("rpcutil", "ping", limit=6).stats
+        assert (stats["ok"], stats["silent"]) == (4, 2)
+
+
+def test_who_acts_on_what_is_known_hears_how_old_it_is(fleet):
+    """Nobody was asked who is there, or what it is."""
+    with fleet.client(state="state-aged") as client:
+        client.discover()
+        assert client.rpc("rpcutil", "ping", source="inventory").stats["ok"] == len(ROLES)
+        (line,) = [one for one in client.notices if "last seen" in one]
+        assert line.startswith("from the inventory, nobody was asked: last seen ")
+
+
+def test_an_empty_list_of_nodes_is_nobody(fleet, heard):
+    """Beside a filter, too: one line says so, and nothing is sent."""
+    with fleet.client(state="state-empty") as client:
+        heard()
+        for more in ({}, {"where": "role=web"}, {"via": "queue"}):
+            with pytest.raises(NoTargets, match="the list of nodes is empty"):
+                client.rpc("rpcutil", "ping", nodes=[], **more)
+        with pytest.raises(NoTargets, match="the list of nodes is empty"):
+            client.jobs.submit("rpcutil", "ping", nodes=[])
+        assert heard() == []
+        assert client.requests() == []

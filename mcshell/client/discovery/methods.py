@@ -220,7 +220,7 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
         answers |= _asked_again(search, sorted(known.difference(answers)))
         known.intersection_update({*search.known_names(), *answers})
     names = sorted(known.union(answers))
-    chosen = choose(names, targeting)
+    chosen = choose(names, targeting, answers)
     kept = set(chosen)
     return Discovered(
         names=chosen,
@@ -405,6 +405,8 @@ class Finder:
         source = _source(targeting.source)
         targeting = self.meant(targeting)
         compile_filter(targeting.filter)
+        if agent is not None and targeting.nodes is not None and not targeting.nodes:
+            raise NoTargets("nodes: the list of nodes is empty: nobody is asked")
         while source is not named and self._open:  # answers to old questions hold up the new ones
             self._queries.forget(self._open.popleft())
         if targeting.nodes is not None and targeting.filter:
@@ -417,6 +419,9 @@ class Finder:
             found = asked(self._search(targeting, agent))
         if found.stopped:
             raise Stopped(found=found)
+        if agent is not None and not found.discovered:  # it is acted upon: how old it is
+            for note in found.notes:
+                self._tell(note)
         if targeting.nodes is None:
             self._tell_misdated(self._search(targeting, agent), found)
         return self._with_unheard(found, targeting, agent)
@@ -514,7 +519,8 @@ class Finder:
         """Filters beside names: those of the names that match, by answer or last known facts."""
         everyone = replace(targeting, nodes=None, limit=None, one=False)
         found = source(self._search(everyone, agent))
-        chosen = choose([name for name in found.names if name in wanted], targeting)
+        there = found.answers if found.discovered else None
+        chosen = choose([name for name in found.names if name in wanted], targeting, there)
         kept = set(chosen)
         return replace(
             found,

@@ -19,7 +19,7 @@ from mcshell.values import dataclass
 from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
     from mcshell.config import Settings
 
@@ -142,8 +142,13 @@ def share(text: str, total: int, option: str) -> int:
     return number
 
 
-def choose(names: Sequence[str], targeting: Targeting) -> list[str]:
-    """Apply `--one`, `--limit` and `--limit-seed`; the same seed picks the same nodes."""
+def choose(
+    names: Sequence[str], targeting: Targeting, there: Container[str] | None = None
+) -> list[str]:
+    """Apply `--one`, `--limit` and `--limit-seed`; the same seed picks the same nodes.
+
+    Of those who are `there`, where that was asked, and of the others only what these are too few for.
+    """
     limit = "1" if targeting.one else targeting.limit
     if limit is None or not names:
         return list(names)
@@ -151,7 +156,10 @@ def choose(names: Sequence[str], targeting: Targeting) -> list[str]:
     if count >= len(names):
         return list(names)
     rng = random.Random(targeting.limit_seed)  # noqa: S311 - a sample, not a secret
-    picked = set(rng.sample(sorted(names), count))
+    first = [name for name in sorted(names) if there is None or name in there]
+    picked = set(rng.sample(first, min(count, len(first))))
+    rest = sorted(set(names).difference(first))
+    picked.update(rng.sample(rest, count - len(picked)))
     return [name for name in names if name in picked]
 
 

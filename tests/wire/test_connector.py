@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from datetime import date
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,6 @@ from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from mcshell.wire.stomp.transport import Delivery
     from tests.peers.brokers import Broker
@@ -418,6 +418,21 @@ def test_heart_beats_keep_an_idle_connection(broker: Broker, connect: Callable) 
     link = connect(broker, heartbeat=0.5, on_state=states.put)
     assert not wait_until(lambda: states.qsize() > 1, 4.0)
     assert link.connected
+
+
+def test_without_heart_beats_a_machine_that_is_gone_is_found_out(
+    embedded: Broker, connect: Callable
+) -> None:
+    """Both ends of an idle connection have the system ask the other machine (timer 2 of /proc/net/tcp)."""
+    port = f":{int(embedded.url.rpartition(':')[2]):04X}"
+
+    def ends() -> list[str]:
+        """The timer of each end of every connection to the broker, the listening one left out."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return [row[5][:2] for row in rows if port in f"{row[1]} {row[2]}" and row[3] == "01"]
+
+    connect(embedded, heartbeat=0.0)
+    assert wait_until(lambda: len(ends()) >= 2 and set(ends()) == {"02"}, SOON), ends()
 
 
 def test_starting_may_wait_for_the_broker(fresh_broker: Callable) -> None:

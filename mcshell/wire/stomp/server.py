@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, WireError
 from mcshell.wire.stomp.frame import HEARTBEAT, MAX_BODY, Frame, Parser, dump, negotiate
+from mcshell.wire.stomp.tcp import keep_alive
 
 if TYPE_CHECKING:
     import ssl
@@ -351,6 +352,7 @@ class Listener:
             for _ in range(AT_ONCE):
                 sock, _address = listening.accept()
                 sock.setblocking(False)
+                keep_alive(sock)
                 serve = self._loop.connect_accepted_socket(self._factory, sock)
                 self._taken.add(task := self._loop.create_task(serve))
                 task.add_done_callback(self._taken.discard)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mcshell.wire.stomp.endpoint import Endpoint
 
-__all__ = ["BatchWriter", "PatientSocket", "agree_heartbeat"]
+__all__ = ["BatchWriter", "PatientSocket", "agree_heartbeat", "keep_alive"]
 
 CHUNK = 64 * 1024
 _BACKLOG = 4096  # frames that may wait to be written
@@ -52,6 +52,14 @@ def agree_heartbeat(ours: float, theirs: str) -> tuple[float, float]:
         return 0.0, 0.0
     sends, wants = (int(word) / 1000 for word in words)
     return max(ours, wants) if wants else 0.0, max(ours, sends) if sends else 0.0
+
+
+def keep_alive(sock: socket.socket) -> None:
+    """Have the system find out within two minutes that the other machine is gone, where no heart-beat does."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
 
 
 class PatientSocket:
@@ -95,6 +103,7 @@ class PatientSocket:
         deadline = time.monotonic() + timeout
         self._connect(endpoint, deadline)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(self._sock)
         # OpenSSL's object takes one caller at a time; a plain socket minds nobody
         self._guard: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if endpoint.tls:

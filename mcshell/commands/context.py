@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mcshell.client.client import Client
-    from mcshell.client.rpc.lookback import Lookback
+    from mcshell.client.lookback import Lookback
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.grammar.parser import Invocation
     from mcshell.commands.grammar.verbs import Face
@@ -243,7 +243,7 @@ class Context:
         Raises:
             SessionError: there is no session of that name here.
         """
-        from mcshell.client.rpc.lookback import Lookback  # noqa: PLC0415 - services look back at none
+        from mcshell.client.lookback import Lookback  # noqa: PLC0415 - services look back at none
 
         try:
             return self.stored(session)

@@ -308,7 +308,10 @@ def test_a_limit_takes_those_who_answer(fleet):
         about = {"facts": {"role": "web"}, "agents": frozenset({"rpcutil"}), "seen": time.time()}
         gone = [CachedNode(identity=f"gone{n}", **about) for n in range(50)]
         client.known.learn(fleet.collective, gone)
-        for more in ({}, {"nodes": [*ROLES, *(node.identity for node in gone)], "where": "role=web"}):
+        for more in (
+            {},
+            {"nodes": [*ROLES, *(node.identity for node in gone)], "where": "role=web"},
+        ):
             assert client.rpc("rpcutil", "ping", one=True, **more).stats["ok"] == 1
         stats = client.rpc("rpcutil", "ping", limit=6).stats
         assert (stats["ok"], stats["silent"]) == (4, 2)

@@ -46,9 +46,11 @@ class OthersRequests:
         with self._keeping:
             if tracker not in self._taken_up:
                 return
-            if pending := {*tracker.pending(entry.sender for entry in tracker.entries())}:
-                found = self._store.entries(tracker.record.id)
-                tracker.enter((one for one in found if one.sender in pending), heard=False)
+            request, heard = tracker.record.id, self._store.heard
+            # Each half a second, for as long as it is open: of many targets few have changed.
+            if heard.pending(request) != tracker.unheard():
+                pending = tracker.pending(entry.sender for entry in tracker.entries())
+                tracker.enter(heard.among(request, pending), heard=False)
             self._closes(tracker)
 
     def stop(self) -> None:

@@ -194,6 +194,11 @@ class RequestTracker:
             pending = set(self._ledger.pending())
         return [name for name in among if name in pending]
 
+    def unheard(self) -> int:
+        """How many targets are pending."""
+        with self._wakeup:
+            return self._ledger.unheard
+
     def stats(self) -> Stats:
         """A snapshot of the counts; `elapsed` in seconds since the request was made."""
         with self._wakeup:

@@ -149,13 +149,15 @@ class Ledger:
     """The entries of one request, by sender.
 
     Targets are fixed before SEND; only who is found late becomes one. `outstanding` counts those
-    that the request is known to have reached, or was sent to, and that are not closed.
+    that the request is known to have reached, or was sent to, and that are not closed, `unheard` those
+    that are pending.
     """
 
     def __init__(self, targets: Iterable[str]) -> None:
         self.targets: dict[str, LedgerEntry] = {name: LedgerEntry(sender=name) for name in targets}
         self.strangers: dict[str, LedgerEntry] = {}
         self._open = len(self.targets)
+        self.unheard = len(self.targets)
         self.outstanding = 0
 
     @classmethod
@@ -202,6 +204,7 @@ class Ledger:
         if entry.found_late and entry.sender not in self.targets:
             self.targets[entry.sender] = LedgerEntry(sender=entry.sender)
             self._open += 1
+            self.unheard += 1
         before = self.targets[entry.sender]
         late = before.late or (before.state.judged and not entry.state.judged)
         self._put(
@@ -237,6 +240,7 @@ class Ledger:
     def _put(self, entry: LedgerEntry) -> None:
         before = self.targets[entry.sender]
         self._open += before.state.closed - entry.state.closed
+        self.unheard += (entry.state is State.PENDING) - (before.state is State.PENDING)
         self.outstanding += _outstanding(entry) - _outstanding(before)
         self.targets[entry.sender] = entry
 

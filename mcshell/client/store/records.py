@@ -17,7 +17,7 @@ from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "RequestRecord",
     "SignedDigest",
     "StoredData",
+    "add_digests",
     "kept_reply",
     "slim",
     "target_of",
@@ -317,3 +318,8 @@ def slim(received: ReplyRecord, store: ReplyBodies) -> Reply:
     if len(received.body) <= LARGE:
         return reply
     return replace(reply, data=StoredData(store, reply.requestid, reply.sender, reply.sequence))
+
+
+def add_digests(db: sqlite3.Connection, digests: Iterable[SignedDigest]) -> None:
+    """Keep which bytes replies may say that they answer."""
+    db.executemany("INSERT OR IGNORE INTO digests VALUES (?,?,?)", digests)

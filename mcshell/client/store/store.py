@@ -43,7 +43,7 @@ from mcshell.client.store.records import (
 from mcshell.client.store.schema import SESSION
 from mcshell.client.store.secret_bytes import forget
 from mcshell.client.store.strays import StrayStore
-from mcshell.client.store.unheard import abandoned, lapsed, passed_over, unanswered
+from mcshell.client.store.unheard import HeardTargets, abandoned, lapsed, passed_over, unanswered
 from mcshell.client.store.unverified import UnverifiedStore
 from mcshell.errors import ConfigError, SessionError
 from mcshell.message import State
@@ -160,6 +160,11 @@ class SessionStore:
         return StrayStore(self._database)
 
     @property
+    def heard(self) -> HeardTargets:
+        """What has become of targets that were pending."""
+        return HeardTargets(self._database, self)
+
+    @property
     def pool_tasks(self) -> PoolTaskStore:
         """What the session has asked of pools."""
         return PoolTaskStore(self._database, self)
@@ -188,7 +193,7 @@ class SessionStore:
         with self._commit(durable=durable) as db:
             for one in requests:
                 self._add(db, one)
-            _add_digests(db, digests)
+            rows.add_digests(db, digests)
         return digests
 
     def _add(self, db: sqlite3.Connection, new: NewRequest) -> None:
@@ -251,7 +256,7 @@ class SessionStore:
         """
         with self._commit() as db:
             self._add_outgoing(db, outgoing)
-            _add_digests(db, digests)
+            rows.add_digests(db, digests)
             db.execute(
                 "UPDATE targets SET sent=coalesce(sent,?) WHERE request=?"
                 " AND sender IN (SELECT value FROM json_each(?))",
@@ -287,7 +292,7 @@ class SessionStore:
     def add_digests(self, digests: Iterable[SignedDigest]) -> None:
         """Keep what replies may say that they answer, before it is sent."""
         with self._commit() as db:
-            _add_digests(db, digests)
+            rows.add_digests(db, digests)
 
     def mark_confirmed(self, sent: Iterable[OutgoingMessage], at: float) -> None:
         """Note that the broker has these."""
@@ -455,7 +460,7 @@ class SessionStore:
                 "DELETE FROM outgoing WHERE request=? AND sender=?", [(former, n) for n in names]
             )
             self._add(db, replace(new, jobs=()))
-            _add_digests(db, new.digests())
+            rows.add_digests(db, new.digests())
             places = "SELECT place FROM targets WHERE request=? AND sender=?"
             db.executemany(
                 f"UPDATE targets SET place=({places}) WHERE request=? AND sender=?",  # noqa: S608 - our own text
@@ -492,10 +497,8 @@ class SessionStore:
         The data of small replies is there, that of large ones (not `whole`) is read when it is
         looked at.
         """
-        found = self._all(
-            f"SELECT {FIELDS} FROM targets WHERE request=? ORDER BY place",  # noqa: S608
-            request,
-        )
+        query = f"SELECT {FIELDS} FROM targets WHERE request=? ORDER BY place"  # noqa: S608
+        found = self._all(query, request)
         data = self._data(request, whole=whole)
         return [rows.entry_of(request, row, data) for row in found]
 
@@ -594,7 +597,3 @@ class SessionStore:
             if len(self._certificates) < _REMEMBERED:
                 self._certificates[text] = number
         return int(number)
-
-
-def _add_digests(db: sqlite3.Connection, digests: Iterable[SignedDigest]) -> None:
-    db.executemany("INSERT OR IGNORE INTO digests VALUES (?,?,?)", digests)

@@ -1,23 +1,31 @@
-"""Which targets a session file still calls pending though nothing is waited for: what to judge."""
+"""Which targets a session file still calls pending though nothing is waited for: what to judge.
+
+And which are pending no more, whoever has entered that.
+"""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
+from mcshell.client.store.incoming import FIELDS
 from mcshell.client.store.ledger import UNSENT
+from mcshell.client.store.records import StoredData, entry_of
 from mcshell.message import State
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
 
+    from mcshell.client.store.ledger import LedgerEntry
+    from mcshell.client.store.records import ReplyBodies
     from mcshell.message import Reply
     from mcshell.sqlite import Database
 
     Verdicts = dict[str, list[tuple[str, str]]]
     """By request: targets, each with the reason."""
 
-__all__ = ["abandoned", "lapsed", "passed_over", "unanswered"]
+__all__ = ["HeardTargets", "abandoned", "lapsed", "passed_over", "unanswered"]
 
 _LONG: Final = 600.0
 """Seconds after the time of an interactive request in which whoever has put it has come to an end."""
@@ -27,6 +35,35 @@ _PENDING = (
     " JOIN requests r ON r.id=c.request JOIN targets t ON t.request=c.request"
     " WHERE c.state='pending' AND c.number>0 AND t.state='pending'"
 )
+
+
+class HeardTargets:
+    """The targets of requests that are pending no more: only these are read, however many there are."""
+
+    def __init__(self, database: Database, store: ReplyBodies) -> None:
+        self._database = database
+        self._store = store
+
+    def pending(self, request: str) -> int:
+        """How many of a request's targets are pending."""
+        query = "SELECT number FROM counts WHERE request=? AND state='pending'"
+        return sum(number for (number,) in self._database.read(query, (request,)))
+
+    def among(self, request: str, pending: Iterable[str]) -> list[LedgerEntry]:
+        """Those of these targets that are pending no more; outputs are read when they are looked at."""
+        query = (
+            f"SELECT {FIELDS} FROM targets WHERE request=? AND state<>'pending'"  # noqa: S608 - our own names
+            " AND sender IN (SELECT value FROM json_each(?))"
+        )
+        found = self._database.read(query, (request, json.dumps(list(pending))))
+        data = {
+            (row["sender"], row["sequence"]): StoredData(
+                self._store, request, row["sender"], row["sequence"]
+            )
+            for row in found
+            if row["sequence"] is not None
+        }
+        return [entry_of(request, row, data) for row in found]
 
 
 def lapsed(store: Database, now: float) -> Verdicts:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mcshell.client.client import Client
-    from mcshell.client.rpc.lookback import Lookback
+    from mcshell.client.lookback import Lookback
     from mcshell.client.rpc.replies import Replies
     from mcshell.client.store.records import RequestRecord
     from mcshell.commands.context import Context

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mcshell.client.lookback import Lookback
 from mcshell.client.pki import pki_of
-from mcshell.client.rpc.lookback import Lookback
 from mcshell.client.rpc.replies import ledger_columns
 from mcshell.client.session.session import stores
 from mcshell.commands.output.result import Table

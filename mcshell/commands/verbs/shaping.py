@@ -12,7 +12,7 @@ from mcshell.errors import UsageError
 if TYPE_CHECKING:
     from mcshell.client.analysis.answers import Answers
     from mcshell.client.client import Client
-    from mcshell.client.rpc.lookback import Lookback
+    from mcshell.client.lookback import Lookback
     from mcshell.client.rpc.replies import Replies
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.options import RowsOptions

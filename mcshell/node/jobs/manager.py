@@ -26,7 +26,7 @@ from mcshell.wire.documents.job import condition, refuse_circle
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from mcshell.message import Job, Request
     from mcshell.node.admission.controller import AdmissionController
@@ -163,12 +163,9 @@ class JobManager:
             signed=digest_of(request.data["document"].encode()),
         )
 
-    def cancelled(self, request: Request, identity: str) -> Outcome | None:
-        """The outcome of a request that its caller cancelled before it came."""
-        row = self._spool.jobs.get((identity, request.id))
-        if row is None or row.revision or row.author != request.caller:
-            return None
-        return Outcome(State.FAILED, StatusCode.FAILED, row.statusmsg)
+    def cancelled(self, keys: Collection[Key]) -> dict[Key, tuple[str, str]]:
+        """Those of these that were cancelled before they came: by whom, and that in words."""
+        return self._spool.jobs.entombed(keys)
 
     # --- changing ------------------------------------------------------------------------------
 

@@ -315,8 +315,8 @@ class JobIntake(Protocol):
     def accept(self, admitted: Admitted, identity: str) -> Outcome | None:
         """Do what a request says; None when it is a job that is open now."""
 
-    def cancelled(self, request: Request, identity: str) -> Outcome | None:
-        """The outcome of a request that its caller cancelled before it came."""
+    def cancelled(self, keys: Collection[Key]) -> Mapping[Key, tuple[str, str]]:
+        """Those of these that were cancelled before they came: by whom, and that in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +371,7 @@ class QueueIntake:
         messages: list[OutboxMessage] = []
         taken: list[TakenRequest] = []
         waiting: dict[str, Counter[str]] = {}
+        gone: Mapping[Key, tuple[str, str]] | None = None
         for key, (item, found) in opened.items():
             if key in known:
                 # Taken in before, and its ACK was lost; or the client sent it again.
@@ -381,14 +382,17 @@ class QueueIntake:
                 found if isinstance(found, Refusal) else self._controller.admit(found, item.host)
             )
             if isinstance(verdict, Admitted) and not verdict.service.inside:
-                if (outcome := self._not_taken(verdict, item.host, waiting)) is not None:
+                gone = self._jobs.cancelled(opened) if gone is None else gone
+                outcome = self._not_taken(verdict, item.host, waiting, gone.get(key))
+                if outcome is not None:
                     rows.append(row_of(verdict.request, item, now, outcome))
                     messages.append(item.node.writer.kept(verdict.request, outcome))
                     continue
                 taken.append(TakenRequest(item, verdict.request, new=True))
                 rows.append(row_of(verdict.request, item, now))
                 continue
-            self._keep(rows, messages, opened)  # it may be about one of them
+            self._keep(rows, messages, opened)  # it may be about one of them, or one to come
+            gone = None
             if (outcome := self._at_once(verdict, item.host)) is not None:
                 rows.append(row_of(verdict.request, item, now, outcome))
                 messages.append(item.node.writer.kept(verdict.request, outcome))
@@ -410,12 +414,18 @@ class QueueIntake:
         messages.clear()
 
     def _not_taken(
-        self, admitted: Admitted, host: Host, waiting: dict[str, Counter[str]]
+        self,
+        admitted: Admitted,
+        host: Host,
+        waiting: dict[str, Counter[str]],
+        gone: tuple[str, str] | None,
     ) -> Outcome | None:
-        """The last reply to what is cancelled already, or to a caller of whom too much waits here."""
+        """The last reply to what its caller has cancelled, or to one of whom too much waits here."""
         request = admitted.request
-        outcome = self._jobs.cancelled(request, host.identity)
-        outcome = outcome or self._too_many(request, host.identity, waiting)
+        if gone is not None and gone[0] == request.caller:
+            outcome: Outcome | None = Outcome(State.FAILED, StatusCode.FAILED, gone[1])
+        else:
+            outcome = self._too_many(request, host.identity, waiting)
         if outcome is not None:
             self._controller.finished(request, host, outcome)
         return outcome

@@ -14,6 +14,7 @@ are for the inside of a transaction.
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +24,7 @@ from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from mcshell.node.store.records import Key
     from mcshell.sqlite import Database
@@ -245,6 +246,15 @@ class JobTable:
         """One job by its key; None when it is not here."""
         rows = self._select("identity = ? AND id = ?", key)
         return rows[0] if rows else None
+
+    def entombed(self, keys: Collection[Key]) -> dict[Key, tuple[str, str]]:
+        """Those of these of which it is only known that they are not to be taken: by whom, and why."""
+        rows = self._database.read(
+            "SELECT identity, id, author, statusmsg FROM jobs WHERE revision = 0 AND (identity, id) IN"
+            " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))",
+            (json.dumps([*keys]),),
+        )
+        return {(row["identity"], row["id"]): (row["author"], row["statusmsg"]) for row in rows}
 
     def of(
         self, identity: str, ids: Sequence[str] = (), name: str | None = None, limit: int = -1

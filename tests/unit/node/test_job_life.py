@@ -25,7 +25,7 @@ from mcshell.wire.documents.rule import read_job
 from tests.unit.node.admission_bench import AdmissionBench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from mcshell.message import Reply
@@ -659,3 +659,23 @@ def test_a_node_s_zone_is_its_fact(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) 
     assert zone_of_node(host) is UTC
     facts["timezone"] = "XST-3XDT"
     assert zone_of_node(host) == ZoneInfo("Asia/Tokyo")
+
+
+def test_what_was_cancelled_before_it_came_is_found_for_a_batch_at_once(jobs: Jobs) -> None:
+    """Of a thousand requests, in less than half the time that a thousand questions take."""
+    row = jobs.row(DAILY)
+    jobs.spool.put_jobs([replace(row, id=f"{n:032x}") for n in range(2000)])
+    gone = replace(row, revision=0, state="cancelled", body=None, statusmsg="cancelled by bob")
+    jobs.spool.put_jobs([replace(gone, id=f"{n:032x}", author="cert=bob") for n in range(3)])
+    keys = [("web1", f"{n:032x}") for n in range(0, 4000, 2)]
+    found = jobs.spool.jobs.entombed(keys)
+    assert found == dict.fromkeys(keys[:2], ("cert=bob", "cancelled by bob"))
+
+    def spent(work: Callable[[], object]) -> float:
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+
+    at_once = min(spent(lambda: jobs.spool.jobs.entombed(keys)) for _ in range(5))
+    each = min(spent(lambda: [jobs.spool.jobs.get(key) for key in keys]) for _ in range(5))
+    assert at_once < each / 2

@@ -1,0 +1,57 @@
+"""What other processes decide of a request, as a process that has only read its ledger hears of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from mcshell.client.messaging.others import OthersRequests
+from mcshell.client.messaging.tracker import RequestTracker
+from mcshell.client.store.store import SessionStore
+from mcshell.message import State, Via
+from tests.unit.client.session_files import asked, said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def spent(work: Callable[[], object]) -> float:
+    """The processor time that some work takes at best, in seconds."""
+    best = float("inf")
+    for _ in range(3):
+        began = time.process_time()
+        work()
+        best = min(best, time.process_time() - began)
+    return best
+
+
+def test_of_fifty_thousand_targets_only_what_has_changed_is_read(tmp_path: Path) -> None:
+    """To look costs next to nothing while nothing changes, and little where few of them have."""
+    names = [f"node{n:05}" for n in range(50_000)]
+    store, theirs = (SessionStore(tmp_path / "s.sqlite") for _ in range(2))
+    record = asked(via=Via.DIRECT, expires=time.time() + 1e6)
+    store.add(record, names)
+    whole = spent(lambda: store.entries(record.id))
+    tracker = RequestTracker(record, entries=store.entries(record.id))
+    others = OthersRequests(store, threading.RLock())
+    others.take_up(tracker)
+    others.stop()
+    assert spent(lambda: others.look(tracker)) < whole / 50
+
+    theirs.judge(record.id, [(name, "gone") for name in names[:10]], State.SILENT)
+    theirs.enter([said(record, names[10])], durable=False)
+    began = time.process_time()
+    others.look(tracker)
+    assert time.process_time() - began < whole / 2
+    entries = tracker.entries()
+    assert [one.reason for one in entries[:10]] == ["gone"] * 10
+    assert entries[10].state is State.OK
+    assert entries[10].reply.data == said(record, names[10]).reply.data
+    assert {one.state for one in entries[11:]} == {State.PENDING}
+    theirs.judge(record.id, [(name, "gone") for name in names[11:]], State.SILENT)
+    others.look(tracker)
+    assert tracker.finished
+    store.close()
+    theirs.close()

@@ -267,3 +267,23 @@ def test_a_second_job_of_one_name_is_told_of(embedded: Broker, tmp_path: Path) -
         assert note in said("cancel", "nightly")
         said("cancel", first["job"])
         assert "not over either" not in said("show", "nightly")
+
+
+def test_forecast_of_a_node_that_is_silent(embedded: Broker, tmp_path: Path) -> None:
+    """Of one job so many starts are told, and that there are more; none is told past a job's end."""
+    with JobFleet(embedded, tmp_path, "n1") as job_fleet:
+        job_fleet.start("n1")
+        client = job_fleet.client()
+        more = {"file": str(job_fleet.marks), "text": "x", "nodes": ["n1"], "at": "+1h"}
+        for name, every, until in (("often", "60s", "+40d"), ("seldom", "1h", "+210m")):
+            job = client.jobs.submit("mark", "once", every=every, until=until, name=name, **more)
+            assert job.wait_accepted(30), job_fleet.logs()
+        job_fleet.kill("n1")
+        told = client.jobs.forecast_rows(within="2d", nodes=["n1"], timeout=3)
+        often = [row for row in told if row["name"] == "often"]
+        assert len(often) == 1001
+        assert [row["why"] for row in often if "more than 1,000 starts" in row["why"]] == [
+            often[-1]["why"]
+        ]
+        assert all(row["why"].startswith("silent: ") for row in told)
+        assert len([row for row in told if row["name"] == "seldom"]) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from itertools import chain
@@ -44,6 +45,7 @@ __all__ = ["ID_LENGTH", "JobFinder", "targeting_in"]
 ID_LENGTH: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
 _MOST: Final = 1000
+_MORE: Final = f"more than {_MOST:,} starts of one job: those from here on are not shown"
 _SHORT: Final = 8  # letters of an id that say which is meant
 
 
@@ -267,7 +269,9 @@ class JobFinder:
             why = f"{row.state.value}: {row.statusmsg}"
             common = {"sender": row.sender, "sure": False, "conflict": False, "why": why}
             starts = [one for job in known[row.sender] for one in self._starts(job, row, window)]
-            found += [{**dict.fromkeys(FORECAST), **one, **common} for one in starts or [{}]]
+            for one in starts or [{}]:
+                more = {"why": f"{why}; {one['why']}"} if "why" in one else {}
+                found.append({**dict.fromkeys(FORECAST), **one, **common, **more})
         return found
 
     def _starts(self, job: Job, row: Row, window: tuple[float, float]) -> Iterator[dict[str, Any]]:
@@ -275,12 +279,15 @@ class JobFinder:
         begin, end = window
         after = begin - schedule.delay(job.when, f"{job.id}/{row.sender}") - 1
         start = self.first_start(job, row.sender, after)
+        until = math.inf if job.when.until is None else job.when.until
         for _number in range(_MOST):
-            if start is None or start.due >= end:
+            if start is None or start.due >= end or start.due > until:
                 return
             if start.due >= begin:
                 yield {**about, "start": start.due}
             start = self.first_start(job, row.sender, start.planned) if job.when.recurs else None
+        if start is not None and start.due < end and start.due <= until:
+            yield {**about, "start": start.due, "why": _MORE}
 
 
 def _meant(job: str, known: Sequence[KeptJob]) -> list[str]:

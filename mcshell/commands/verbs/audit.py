@@ -183,10 +183,11 @@ def _kept(path: Path) -> Iterable[tuple[str, int, str]]:
 
 
 def _listed(path: Path) -> Iterator[tuple[str, int, str]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            one: Any = json.loads(line)
-            yield str(one["identity"]), int(one["count"]), str(one["hash"])
-        except (ValueError, KeyError, TypeError):
-            text = '{"identity": …, "count": …, "hash": …} is meant'
-            raise UsageError(f"audit verify: {path}:{number}: {text}") from None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                one: Any = json.loads(line)
+                yield str(one["identity"]), int(one["count"]), str(one["hash"])
+            except (ValueError, KeyError, TypeError, RecursionError):
+                text = '{"identity": …, "count": …, "hash": …} is meant'
+                raise UsageError(f"audit verify: {path}:{number}: {text}") from None

@@ -19,6 +19,8 @@ __all__ = ["RESERVE", "end_of", "log_files", "newest_rotated"]
 RESERVE: Final = ".reserve"
 """Beside a log, under its name and this."""
 _ROTATED: Final = re.compile(r"[.-][0-9][0-9._-]*(?:\.gz)?\Z")
+_LONGEST: Final = 64 << 20
+"""Bytes of a line: one about a request has all its inputs."""
 _BLOCK: Final = 64 * 1024
 
 
@@ -32,7 +34,7 @@ def log_files(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
     for one in (*(one for _first_line, one in rotated), path):
         if one.stat().st_size:
             with _opened(one) as file:
-                yield one.name, file
+                yield one.name, _lines(file)
     reserve = path.with_name(path.name + RESERVE)
     kept = read_reserve(reserve)
     if not kept:
@@ -54,7 +56,7 @@ def newest_rotated(path: Path) -> tuple[str, Head, bytes] | None:
     for one in _rotated(path):
         with _opened(one) as file:
             if one.suffix == ".gz":
-                head, rest = _end_of_text(file.read())
+                head, rest = _end_of_lines(_lines(file))
             else:
                 head, rest = end_of(file.fileno(), os.fstat(file.fileno()).st_size)
         if head is not None and (best is None or head.count > best[1].count):
@@ -85,6 +87,18 @@ def _end_of_text(text: bytes) -> tuple[Head | None, bytes]:
     return None, text[text.rfind(b"\n") + 1 :]
 
 
+def _end_of_lines(lines: Iterable[bytes]) -> tuple[Head | None, bytes]:
+    """The same of what can only be read from its beginning."""
+    last, rest = b"", b""
+    for line in lines:
+        if line.endswith(b"\n") and linked(line[:-1]) is not None:
+            last, rest = line, b""
+        else:
+            rest = rest + line if last else line
+    head, _rest = _end_of_text(last)
+    return head, rest if last else rest[rest.rfind(b"\n") + 1 :]
+
+
 def _rotated(path: Path) -> list[Path]:
     name = path.name
     return [
@@ -102,8 +116,23 @@ def _opened(path: Path) -> IO[bytes]:
     return cast("IO[bytes]", gzip.open(path))
 
 
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file, one at a time: a packed one may come to far more than there is memory for."""
+    import zlib  # noqa: PLC0415 - as gzip
+
+    number = 0
+    try:
+        while line := file.readline(_LONGEST + 1):
+            number += 1
+            if len(line) > _LONGEST:
+                raise OSError(f"{file.name}: line {number} is longer than {_LONGEST >> 20} MiB")
+            yield line
+    except zlib.error as error:
+        raise OSError(f"{file.name}: {error}") from error
+
+
 def _first(path: Path) -> int:
     """The number of the first line of the chain in a file; 0 where there is none."""
     with _opened(path) as file:
-        links = (linked(line.rstrip(b"\n")) for line in file)
+        links = (linked(line.rstrip(b"\n")) for line in _lines(file))
         return next((link[0] for link in links if link is not None), 0)

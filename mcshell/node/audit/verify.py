@@ -84,12 +84,31 @@ def verify(files: Iterable[tuple[str, Iterable[bytes]]], heads: Heads) -> Found:
     return walk.found
 
 
+class _Rest:
+    """Lines, joined by line feeds, of which only their number, size and hash are kept."""
+
+    def __init__(self) -> None:
+        self.lines = self.size = 0
+        self._hash = hashlib.sha256()
+
+    def add(self, text: bytes) -> None:
+        joined = b"\n" + text if self.lines else text
+        self.lines += 1
+        self.size += len(joined)
+        self._hash.update(joined)
+
+    def digest(self, more: bytes = b"") -> str:
+        whole = self._hash.copy()
+        whole.update(more)
+        return whole.hexdigest()
+
+
 class _Walk:
     def __init__(self, heads: Heads) -> None:
         self.found = Found()
         self._heads = heads
         self._name, self._number = "", 0
-        self._rest: list[bytes] = []
+        self._rest = _Rest()
         """Since the last line of the chain: what is none."""
         self._rest_at = ("", 0)
         self._open_end = False
@@ -102,17 +121,19 @@ class _Walk:
                 self._number += 1
                 self._line(line)
         except _Broken as broken:
-            place = self._rest_at if self._rest else (self._name, self._number)
+            place = self._rest_at if self._rest.lines else (self._name, self._number)
             self.found.broken = Break(*place, str(broken))
 
     def end(self) -> None:
         """See what is left when all is read."""
         head = self.found.head
-        if self._rest and not (self._open_end and self._rest_at == (self._name, self._number)):
+        if self._rest.lines and not (
+            self._open_end and self._rest_at == (self._name, self._number)
+        ):
             what = "this is no line of the chain, nor a torn one"
             self.found.broken = Break(*self._rest_at, what)
             return
-        self.found.torn += bool(self._rest)
+        self.found.torn += bool(self._rest.lines)
         later = [count for count in self._heads if count > head.count]
         if later:
             what = (
@@ -149,9 +170,9 @@ class _Walk:
             self.found.anchored = count
 
     def _set_aside(self, text: bytes, line: bytes) -> None:
-        if not self._rest:
+        if not self._rest.lines:
             self._rest_at = (self._name, self._number)
-        self._rest.append(text)
+        self._rest.add(text)
         self._open_end = text == line
 
     def _begin(self, text: bytes, count: int, previous: str) -> None:
@@ -172,18 +193,17 @@ class _Walk:
                     f"line {count - 1} of the chain, before it, is not the one whose head has left"
                 )
             self.found.anchored = count - 1
-        if self._rest:
+        if self._rest.lines:
             self._unchained(text, count)
 
     def _unchained(self, text: bytes, count: int) -> None:
         """Lines of an mcshell that kept no chain: the first of the chain has the hash of them all."""
         told = _before(_event(text)) or {}
-        whole = b"\n".join(self._rest)
-        hashes = {hashlib.sha256(one).hexdigest() for one in (whole, whole + b"\n")}
+        hashes = {self._rest.digest(), self._rest.digest(b"\n")}
         if count != 1 or str(told.get("hash")) not in hashes:
             raise _Broken("what stands before the chain is not what stood there when it began")
-        self.found.before = len(self._rest)
-        self._rest = []
+        self.found.before = self._rest.lines
+        self._rest = _Rest()
 
     def _mismatch(self, count: int) -> str:
         head = self.found.head
@@ -206,11 +226,10 @@ class _Walk:
                 raise _Broken("this tells no number of lost lines")
             self.found.gaps.append(Gap(self._name, self._number, lost))
         elif name == "torn":
-            rest = b"\n".join(self._rest)
             told = (event.get("bytes"), event.get("hash"))
-            if told != (len(rest), hashlib.sha256(rest).hexdigest()):
+            if told != (self._rest.size, self._rest.digest()):
                 raise _Broken("what is said to be torn is not what was found there")
-            self._rest = []
+            self._rest = _Rest()
             self.found.torn += 1
         told_before = _before(event) if name in ("file", "gap") else None
         if told_before and self.found.head.count:

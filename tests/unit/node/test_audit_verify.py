@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import random
+import tracemalloc
 
 import pytest
 
@@ -181,3 +183,39 @@ def test_a_well_chained_line_may_say_anything(name):
     found = verify([("a", text.encode().splitlines(keepends=True))], {})
     assert found.broken is not None
     assert found.broken.file == "a"
+
+
+def packed(tmp_path, text):
+    """A rotated log that comes to far more than its size."""
+    path = tmp_path / "audit.jsonl.gz"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(text)
+    return path
+
+
+def test_a_line_without_an_end_is_not_held(tmp_path):
+    """Of a packed file of a few kilobytes: it is refused once it is longer than any that a node writes."""
+    path = packed(tmp_path, bytes(80 << 20))
+    with pytest.raises(OSError, match=r"audit\.jsonl\.gz: line 1 is longer than 64 MiB"):
+        verify(log_files(path), {})
+
+
+def test_lines_without_number_are_not_held(tmp_path):
+    """What is no line of the chain is counted and hashed, however much it comes to."""
+    path = packed(tmp_path, b"a\n" * 300_000)
+    tracemalloc.start()
+    found = verify(log_files(path), {})
+    _now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.broken.what == "this is no line of the chain, nor a torn one"
+    assert peak < 4 << 20
+
+
+def test_a_packed_file_that_is_damaged_is_one_line(tmp_path):
+    """It cannot be read, and says where it lies."""
+    path = tmp_path / "audit.jsonl.gz"
+    data = bytearray(gzip.compress(random.Random(1).randbytes(100_000)))
+    data[5000:5100] = bytes(100)
+    path.write_bytes(data)
+    with pytest.raises(OSError, match=r"audit\.jsonl\.gz|CRC"):
+        verify(log_files(path), {})

@@ -337,3 +337,48 @@ def test_an_empty_list_of_nodes_is_nobody(fleet, heard):
             client.jobs.submit("rpcutil", "ping", nodes=[])
         assert heard() == []
         assert client.requests() == []
+
+
+def test_a_name_that_nobody_knows_is_a_row_of_what_is_queued(fleet):
+    """Of a request and of a job: nothing goes out to it, it has nothing, and is not asked again."""
+    with fleet.client(state="state-queued") as alice:
+        alice.discover()
+        where = {"nodes": ["web1", "db1", "ghost"], "facts": "role=web"}
+        queued = alice.rpc("rpcutil", "ping", via="queue", timeout=30, **where)
+        job = alice.jobs.submit("rpcutil", "ping", at="+1h", name="later", **where)
+        assert job.wait_accepted(30)
+        for replies, state in ((queued, "ok"), (job, "received")):
+            found = by_name(replies)
+            assert {name: one.state for name, one in found.items()} == {
+                "web1": state,
+                "ghost": "silent",
+            }
+            assert (found["ghost"].reason, found["ghost"].sent) == (methods.UNHEARD, None)
+        assert queued.tracker.finished
+        assert alice.again(queued.requestid).names == []
+        assert {row["sender"] for row in alice.jobs.rows(job.job)} == {"web1"}
+        assert alice.jobs.cancel("later", timeout=30).stats["targets"] == 1
+    words = ("--nodes", "names", "-F", "role=web", "--json", "-y")
+    (fleet.folder / "names").write_text("web1\nghost\n")
+    done = fleet.cli("job", "submit", "rpcutil", "ping", "--at", "+1h", *words)
+    rows = json.loads(done.stdout)
+    rows = rows["replies"] if isinstance(rows, dict) else rows
+    assert {row["sender"]: row["state"] for row in rows} == {"web1": "received", "ghost": "silent"}
+    (fleet.folder / "more").write_text("x")
+    there = ("web1,ghost:/tmp/nothing/", "-F", "role=web", "--json", "-y")
+    with fleet.client() as alice:
+        asked = len(alice.requests())
+    for how in ((), ("--via", "queue")):
+        rows = json.loads(fleet.cli("cp", "names", "more", *there, *how, timeout=120).stdout)
+        assert {(row["sender"], row["source"], row["state"]) for row in rows} == {
+            (node, source, "denied" if node == "web1" else "silent")
+            for node in ("web1", "ghost")
+            for source in ("names", "more")
+        }
+        assert {row["reason"] for row in rows if row["sender"] == "ghost"} == {methods.UNHEARD}
+    with fleet.client() as alice:
+        records = [record for record, _counts in alice.requests()[asked:]]
+        assert len(records) >= 4
+        for record in records:
+            sent = [one.sender for one in alice.replies(record.id).entries() if one.sent]
+            assert sent == ["web1"]

@@ -26,7 +26,7 @@ from mcshell.client.discovery.targeting import (
     plain_names,
 )
 from mcshell.client.messaging.rejections import describe_rejections
-from mcshell.client.store.ledger import two_machines
+from mcshell.client.store.ledger import UNHEARD, two_machines
 from mcshell.errors import NoTargets, PluginError, Stopped, UsageError
 from mcshell.filters import compile_filter
 from mcshell.filters.nodes import expand, fold
@@ -67,8 +67,6 @@ _FRESH = 2.5
 _TOLD = 5
 _PARTLY = "the pool inventory has not told all that it has heard: there may be nodes that nobody here knows of"
 _MISDATED = "not asked: it registers by a clock that is far behind (explain says how far), and takes no question"
-UNHEARD = "not asked: no answer, and nothing known of it, so nobody can tell whether it matches"
-"""Why one that was named beside a filter is no target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from mcshell.client.files.broadcasting import BroadcastFile, Lacking
 from mcshell.client.files.copies import CHUNK, CopyTerms, FileCopy, columns, refuse_rate
 from mcshell.client.files.fetching import FetchedFile, fetch
 from mcshell.client.files.sending import SourceFile, chunks_of, refuse_sources, send
+from mcshell.client.store.ledger import UNHEARD
 from mcshell.errors import UsageError
 from mcshell.message import State, Via
 from mcshell.values import dataclass
@@ -177,6 +178,7 @@ class FileManager:
         refuse_rate(options.rate)
         into = path.endswith("/") or len(sources) > 1
         done: Copies = []
+        unheard: Copies = []
         for source in sources:
             place = posixpath.join(path, source.name) if into else path
             with SourceFile.open(source) as file:
@@ -188,7 +190,10 @@ class FileManager:
             results = ("same", "noop") if options.noop else ("same", "written")
             done += (one.proved(file.sha256, results) for one in some)
             confirm = None  # and all go to the same nodes: a limit is not taken once more, of these
-            names = tuple(one.sender for one in some)
+            done += (replace(one, source=str(source), path=place) for one in unheard)
+            unheard = unheard or [one for one in some if one.reason == UNHEARD]
+            left = {one.sender for one in unheard}  # by name they would get the next one
+            names = tuple(one.sender for one in some if one.sender not in left)
             targeting = Targeting(nodes=names, collective=targeting.collective)
         return done
 
@@ -279,7 +284,13 @@ class FileManager:
             end = time.monotonic() + options.patience
             for one in sent:
                 one.wait(max(0.0, end - time.monotonic()))
-        return _queued(sent, str(file.path), path, time.monotonic() - began)
+        silent = [
+            FileCopy(
+                sender=name, source=str(file.path), path=path, state=State.SILENT, reason=UNHEARD
+            )
+            for name in found.unheard
+        ]
+        return _queued(sent, str(file.path), path, time.monotonic() - began) + silent
 
     def get(
         self,

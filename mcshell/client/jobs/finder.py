@@ -112,7 +112,9 @@ class JobFinder:
             one.id[:_SHORT]
             for one in store.jobs.all()
             if one.name == name and one.id != job
-            if any(not entry.state.final for entry in store.entries(one.request))
+            if any(
+                not (entry.state.final or entry.left_out) for entry in store.entries(one.request)
+            )
         ]
         if others:
             self.hub.notices.append(
@@ -158,13 +160,15 @@ class JobFinder:
         """The same, and in which collective that was."""
         for store in chain([self.hub.session.store], self._others()):
             if (kept := store.jobs.get(job)) is not None:
-                names = [one.sender for one in store.entries(kept.request) if not one.unexpected]
+                entries = store.entries(kept.request)
+                names = [one.sender for one in entries if not (one.unexpected or one.left_out)]
                 record = store.find_request(kept.request)
                 return names, None if record is None else record.collective
             record = store.find_request(job)
             if record is not None and record.via is Via.QUEUE:
                 open_ = [one for one in store.entries(record.id) if not one.state.final]
-                return [one.sender for one in open_ if not one.unexpected], record.collective
+                names = [one.sender for one in open_ if not (one.unexpected or one.left_out)]
+                return names, record.collective
         return [], None
 
     def where(self, job: str, where: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,7 +239,8 @@ class JobFinder:
                     continue
                 newest = {one.sender: one.job for one in store.jobs.revisions(kept.id)}
                 for entry in store.entries(kept.request):
-                    if entry.sender in found and not (entry.unexpected or entry.state.final):
+                    over = entry.unexpected or entry.state.final or entry.left_out
+                    if entry.sender in found and not over:
                         found[entry.sender].append(newest.get(entry.sender, kept.job))
         return found
 

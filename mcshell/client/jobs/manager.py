@@ -192,7 +192,7 @@ class JobManager:
         )
         document = JobDocument(sealed.body, secret=record.data != job.data)
         each = dict.fromkeys(found.names, as_fields(sealed))
-        replies = self._send(record, "submit", each, [document], schema)
+        replies = self._send(record, "submit", each, [document], schema, found.unheard)
         if job.name:
             self._finder.tell_namesakes(job.name, job.id)
         wait = self._settings.client.timeout if ask.timeout is None else ask.timeout
@@ -206,17 +206,20 @@ class JobManager:
         each: Mapping[str, Mapping[str, Any]],
         documents: Sequence[JobDocument],
         schema: Action,
+        unheard: Sequence[str] = (),
     ) -> JobReplies:
         """Commit what goes out to each node, with the documents in it, then have it sent."""
         hub, ttl = self._hub, record.expires - record.created
         request = replace(hub.request_sender.request(record, {}, ttl), agent="job", action=action)
-        (tracker,) = hub.submit(
-            [
-                Submission(
-                    record=record, request=request, names=list(each), inputs=each, jobs=documents
-                )
-            ]
+        one = Submission(
+            record=record,
+            request=request,
+            names=list(each),
+            inputs=each,
+            jobs=documents,
+            unheard=unheard,
         )
+        (tracker,) = hub.submit([one])
         return JobReplies(tracker, schema, outbox=hub.outbox, client=self._requester.client)
 
     def first_starts(self, replies: JobReplies) -> tuple[dict[str, float | None], str]:
@@ -225,7 +228,7 @@ class JobManager:
         None where it waits for another job, or where a node's zone counts and is not known.
         """
         kept = self._hub.session.store.jobs.get(replies.job)
-        names = [one.sender for one in replies.entries()]
+        names = [one.sender for one in replies.entries() if not one.left_out]
         if kept is None or not kept.body:
             return dict.fromkeys(names), ""
         job = kept.job

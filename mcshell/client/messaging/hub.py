@@ -25,6 +25,7 @@ from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.session.session import Session
 from mcshell.client.session.strays import gather_strays
 from mcshell.client.session.takeover import Takeover
+from mcshell.client.store.ledger import UNHEARD
 from mcshell.client.store.records import NewRequest, ReplyRecord
 from mcshell.errors import MachineError, WireError
 from mcshell.message import State
@@ -57,7 +58,8 @@ class Submission:
     """A durable request as it is handed in, once to each of `names`.
 
     `inputs` are those of single targets, in place of the request's. `discovered` is as a
-    `RequestTracker` has it, `jobs` and `secret` as a `NewRequest`.
+    `RequestTracker` has it, `jobs` and `secret` as a `NewRequest`. `unheard` are rows that are sent to
+    nobody: they were named, and nobody can tell whether they match.
     """
 
     record: RequestRecord
@@ -67,6 +69,7 @@ class Submission:
     jobs: Sequence[JobDocument] = ()
     discovered: bool = True
     secret: bool = False
+    unheard: Sequence[str] = ()
 
 
 class OtherWire(Protocol):
@@ -295,15 +298,19 @@ class SessionHub:
         """
         trackers: list[RequestTracker] = []
         new: list[NewRequest] = []
+        submissions = list(submissions)
         for one in submissions:
             outgoing = self.request_sender.prepare(one.request, one.names, one.inputs)
-            new.append(NewRequest(one.record, one.names, outgoing, one.jobs, one.secret))
-            tracker = RequestTracker(one.record, one.names, discovered=one.discovered)
-            trackers.append(tracker)
+            rows = [*one.names, *one.unheard]
+            new.append(NewRequest(one.record, rows, outgoing, one.jobs, one.secret))
+            trackers.append(RequestTracker(one.record, rows, discovered=one.discovered))
         interrupts.check()  # what is kept from here on goes out
         for tracker in trackers:
             self.watch(tracker)
         self._listeners.signed(self.session.store.add_all(new))
+        for one, tracker in zip(submissions, trackers, strict=True):
+            if one.unheard:
+                self.judge(tracker, one.unheard, UNHEARD)
         self.outbox.wake()
         return trackers
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.client.discovery.methods import UNHEARD
 from mcshell.client.discovery.targeting import put_of
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.interactive_run import NO_LONGER
@@ -18,6 +17,7 @@ from mcshell.client.rpc.requester import INTERACTIVE_TTL
 from mcshell.client.session import references
 from mcshell.client.session.references import parse_reference
 from mcshell.client.session.session import stores
+from mcshell.client.store.ledger import UNHEARD
 from mcshell.client.store.unverified import UNVERIFIED
 from mcshell.ddl import REDACTED
 from mcshell.errors import DDLError, InputError, SessionError, StorageError, UsageError

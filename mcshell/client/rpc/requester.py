@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mcshell import interrupts
-from mcshell.client.discovery.methods import UNHEARD, nobody
+from mcshell.client.discovery.methods import nobody
 from mcshell.client.discovery.targeting import RequestOptions, route
 from mcshell.client.messaging.hub import Submission
 from mcshell.client.messaging.tracker import RequestTracker
@@ -19,6 +19,7 @@ from mcshell.client.origin import noted
 from mcshell.client.rpc.interactive_run import NEWS, InteractiveRun, RunSettings
 from mcshell.client.rpc.replies import Replies
 from mcshell.client.rpc.schemas import RequestSchemas, fitting
+from mcshell.client.store.ledger import UNHEARD
 from mcshell.client.store.records import RequestRecord
 from mcshell.errors import (
     MachineError,
@@ -33,7 +34,7 @@ from mcshell.message import Via, new_request_id
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mcshell.client.discovery.methods import Discovered, Finder
     from mcshell.client.discovery.node_cache import NodeCache
@@ -181,7 +182,9 @@ class Requester:
         interrupts.check()  # from here on it is kept, and a row for each
         if ask.via is Via.QUEUE:
             action, data = _undivided(divided)
-            return self._ask_durable(ask, action, data, found.names, discovered=found.discovered)
+            return self._ask_durable(
+                ask, action, data, found.names, found.unheard, discovered=found.discovered
+            )
         if found.unheard:  # a row of what was named, and is not sent to
             unfit = {**divided.unfit, **dict.fromkeys(found.unheard, UNHEARD)}
             divided = replace(divided, unfit=unfit)
@@ -294,11 +297,13 @@ class Requester:
         action: Action,
         data: dict[str, Any],
         names: list[str],
+        unheard: Sequence[str] = (),
         *,
         discovered: bool,
     ) -> Replies:
         """Hand it in, and wait for the replies or for the broker's confirmation."""
-        one = replace(self._submission(ask, action, data, names), discovered=discovered)
+        one = self._submission(ask, action, data, names)
+        one = replace(one, unheard=unheard, discovered=discovered)
         (tracker,) = self._hub.submit([one])
         timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
         outbox = self._hub.outbox

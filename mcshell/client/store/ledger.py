@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from mcshell.message import Reply
 
-__all__ = ["FOUND_LATE", "UNSENT", "Ledger", "LedgerEntry", "Stats", "judge", "step"]
+__all__ = ["FOUND_LATE", "UNHEARD", "UNSENT", "Ledger", "LedgerEntry", "Stats", "judge", "step"]
 
+UNHEARD: Final = (
+    "not asked: no answer, and nothing known of it, so nobody can tell whether it matches"
+)
+"""Why one that was named beside a filter is not asked."""
 UNSENT: Final = "not sent: "
 """How the reason of a target begins that nothing was sent to."""
 
@@ -59,6 +63,11 @@ class LedgerEntry(NamedTuple):
     def unsent(self) -> bool:
         """Whether nothing went out to it, and nothing will."""
         return self.reason.startswith(UNSENT)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether it was named, and not asked, since nobody can tell whether it matches."""
+        return self.state is State.SILENT and self.reason == UNHEARD
 
     def disputes(self, expires: float) -> bool:
         """Whether the node says that it expired before it did by our clock: the two disagree."""

@@ -10,6 +10,7 @@ then change any step of the way, what is opened after the look is what was looke
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -24,7 +25,6 @@ __all__ = [
     "FileLock",
     "UnsafeFile",
     "check_obeyed",
-    "create_file",
     "hold_public",
     "is_installed",
     "is_locked",
@@ -106,21 +106,26 @@ class FileLock:
         self._handle.close()
 
 
-def create_file(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that is not there yet, on the disk when it returns; raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def replace_file(path: Path, content: bytes, mode: int) -> None:
-    """Write a file so that a reader sees the old one or the new one, whole; raises OSError."""
+    """Write a file so that a reader sees the old one or the new one, whole and on the disk.
+
+    Raises:
+        OSError: it cannot be; it names the file, and nothing is left of it.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    create_file(temporary, content, mode)
-    temporary.replace(path)
+    try:
+        temporary.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def lock_file(path: Path) -> FileLock | None:

@@ -74,11 +74,11 @@ def _own(folder: Path) -> PKISettings:
             raise ConfigError(f"{folder}: another process holds it", "state")
         interrupts.sleep(0.05)
     with lock:
-        made = (folder / "ca.key").exists()
+        made = (folder / "ca.pem").exists()
         authority = Authority.open(folder) if made else Authority.init(folder, "own")
         cert, key = folder / f"{name}.pem", folder / f"{name}.key"
         if not _lasts(cert):
-            authority.issue(name, "operator", renew=cert.exists())
+            authority.issue(name, "operator", renew=True)
     return PKISettings(ca=folder / "ca.pem", cert=cert, key=key)
 
 

@@ -19,7 +19,8 @@ from mcshell.pki.keys import (
 )
 
 if TYPE_CHECKING:
-    from mcshell.pki.authority import Authority, IssuedCertificate
+    from mcshell.pki.authority import Authority
+    from mcshell.pki.journal import IssuedCertificate
 
 __all__ = [
     "Authority",

@@ -10,8 +10,6 @@ for both, and a list of each in `crl.pem`.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import secrets
@@ -19,7 +17,7 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,47 +25,28 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcshell.errors import ConfigError, UsageError, did_you_mean
 from mcshell.pki import certificates, rotation
-from mcshell.pki.identity import Kind, check_name
-from mcshell.pki.keys import PublicKey, checking, dump_private, signing
-from mcshell.private import create_file, replace_file
-from mcshell.values import dataclass
+from mcshell.pki.identity import check_name
+from mcshell.pki.journal import IssuedCertificate, append, held, mended
+from mcshell.pki.keys import checking, dump_private, load_private, read_private, signing
+from mcshell.private import replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["Authority", "CertificateStatus", "IssuedCertificate"]
+    from mcshell.pki.identity import Kind
+    from mcshell.pki.journal import CertificateStatus
+    from mcshell.pki.keys import PublicKey
 
-CertificateStatus = Literal["valid", "revoked", "expired", "retired"]
+__all__ = ["Authority"]
 
 DAY: Final = 86_400.0
 LEAF_LIFE: Final = 365 * DAY
 RENEWAL: Final = 30 * DAY
 _TOLD: Final = 8
 """So many names are said."""
-
-
-@dataclass(slots=True, kw_only=True)
-class IssuedCertificate:
-    """One certificate in the journal; `revoked` is when it was revoked (epoch), or None.
-
-    `ca` is the `id` of the CA that has signed it; "" for the directory's first one.
-    """
-
-    name: str
-    kind: Kind
-    serial: int
-    issued: float
-    expires: float
-    revoked: float | None = None
-    ca: str = ""
-
-    def status(self, now: float, cas: Collection[str]) -> CertificateStatus:
-        """What it is worth at `now`; retired: its CA is none of `cas`, which are trusted."""
-        if self.revoked is not None:
-            return "revoked"
-        if self.expires < now:
-            return "expired"
-        return "retired" if self.ca and self.ca not in cas else "valid"
+_JOURNAL: Final = "issued.jsonl"
+_OWN: Final = ("ca", "ca.second", "ca.retired", "crl")
+"""Whose .pem and .key in the directory are the CA's."""
 
 
 class Authority:
@@ -104,19 +83,17 @@ class Authority:
         name = _marked(name, mark)
         home = Path(directory)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for file in ("ca.key", "ca.pem", "issued.jsonl"):
-            if (home / file).exists():
-                raise ConfigError(f"{home / file} is there already: this directory holds a CA")
-        key = Ed25519PrivateKey.generate()
-        certificate = certificates.build_ca(
-            key, name, time.time() if not_before is None else not_before
-        )
-        create_file(home / "ca.key", dump_private(key), 0o600)
-        create_file(home / "issued.jsonl", b"", 0o600)
-        create_file(home / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
-        authority = cls(home)
-        authority.publish()
-        return authority
+        with held(home / _JOURNAL) as journal:
+            for file in ("ca.pem", _JOURNAL):
+                if (home / file).exists() and (file != _JOURNAL or os.fstat(journal).st_size):
+                    raise ConfigError(f"{home / file} is there already: this directory holds a CA")
+            if not (home / "ca.key").exists():  # else an earlier call had got so far
+                replace_file(home / "ca.key", dump_private(Ed25519PrivateKey.generate()), 0o600)
+            key = load_private(read_private(home / "ca.key"), str(home / "ca.key"))
+            since = time.time() if not_before is None else not_before
+            certificate = certificates.build_ca(key, name, since)
+            replace_file(home / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
+        return cls.open(home)
 
     @classmethod
     def open(cls, directory: str | os.PathLike[str]) -> Authority:
@@ -128,11 +105,20 @@ class Authority:
         home = Path(directory)
         rotation.read_cas(home)  # before a file is made
         authority = cls(home)
-        with authority._journal():
-            fresh = not (home / "crl.pem").exists()
-        if fresh:
-            authority.publish()
+        authority._go_on()
         return authority
+
+    def _go_on(self) -> None:
+        """Do what was left undone by a command that was broken off."""
+        with self._journal():
+            rotation.tidy_keys(self.directory, self._cas)
+            listed = self._listed()
+            due = any(
+                ca.id not in listed or self._revoked(ca).keys() - listed[ca.id][1].keys()
+                for ca in self._cas
+            )
+        if due:
+            self.publish()
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -214,7 +200,7 @@ class Authority:
         for path in paths:
             if path.exists() and not renew:
                 raise UsageError(f"{path} is there already; nothing was issued")
-        if renew and paths[0] in (self.directory / "ca.pem", self.directory / "crl.pem"):
+        if stem in _OWN and target.samefile(self.directory):
             raise UsageError(f"{name!r} would overwrite the CA's own {paths[0].name}")
         return paths
 
@@ -293,6 +279,7 @@ class Authority:
                 },
             )
             self._index(entry)
+            os.fsync(journal)
         leaf = certificates.Leaf(
             name=name, kind=kind, serial=serial, start=start, end=end, dns=tuple(dns), ip=tuple(ip)
         )
@@ -369,28 +356,53 @@ class Authority:
 
     def publish(self) -> int:
         """Sign the CRL of each CA anew, with the next number and the present date; returns the number."""
-        path = self.directory / "crl.pem"
         with self._journal():
-            number = 1
-            if path.exists():
-                number += certificates.crl_number(x509.load_pem_x509_crl(path.read_bytes())) or 0
-            lists = [self._crl(ca, number) for ca in self._cas]
-            replace_file(path, b"".join(lists), 0o644)
+            listed = self._listed()
+            number = 1 + max((number for number, _ in listed.values()), default=0)
+            lists = [
+                self._crl(ca, number, listed.get(ca.id, (0, {}))[1] | self._revoked(ca))
+                for ca in self._cas
+            ]
+            replace_file(self.directory / "crl.pem", b"".join(lists), 0o644)
         return number
 
-    def _crl(self, ca: rotation.KeyedCA, number: int) -> bytes:
-        """The list of one CA (PEM): of what it has issued itself."""
+    def _listed(self) -> dict[str, tuple[int, dict[int, float]]]:
+        """By the CA: the number of its list that is there, and what is revoked in it, and when.
+
+        That may be more than the journal knows: of a directory that is an older copy of itself, into
+        which somebody has brought the newest list.
+        """
+        path = self.directory / "crl.pem"
+        try:
+            lists = certificates.lists_in(path.read_bytes()) if path.exists() else []
+            return {
+                ca.id: (certificates.crl_number(crl) or 0, certificates.revoked_in(crl))
+                for ca in self._cas
+                for crl in lists
+                if certificates.signed_by(crl, ca.certificate)
+            }
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: no revocation list ({error}): bring the newest one here, from any node"
+            ) from error
+
+    def _revoked(self, ca: rotation.KeyedCA) -> dict[int, float]:
+        """Of what a CA has issued itself what is revoked, and when."""
+        return {
+            entry.serial: entry.revoked
+            for entry in self._by_serial.values()
+            if entry.revoked is not None and entry.ca in ("", ca.id)
+        }
+
+    def _crl(self, ca: rotation.KeyedCA, number: int, revoked: Mapping[int, float]) -> bytes:
+        """The list of one CA (PEM)."""
         crl = certificates.build_crl(
             ca.certificate.subject,
             ca.key,
             ca.identifier,
             number=number,
             now=time.time(),
-            revoked=[
-                (entry.serial, entry.revoked)
-                for entry in self._by_serial.values()
-                if entry.revoked is not None and entry.ca in ("", ca.id)
-            ],
+            revoked=revoked.items(),
         )
         return crl.public_bytes(Encoding.PEM)
 
@@ -486,21 +498,15 @@ class Authority:
     @contextmanager
     def _journal(self) -> Iterator[int]:
         """Hold the journal's lock, with all that others appended or changed read in."""
-        path = self.directory / "issued.jsonl"
-        try:
-            journal = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
-        try:
-            fcntl.flock(journal, fcntl.LOCK_EX)
+        path = self.directory / _JOURNAL
+        with held(path) as journal:
             self._read_cas()
             size = os.fstat(journal).st_size
             if size > self._read:
-                self._catch_up(os.pread(journal, size - self._read, self._read), path)
-                self._read = size
+                text = mended(journal, os.pread(journal, size - self._read, self._read), path)
+                self._catch_up(text, path)
+                self._read += len(text)
             yield journal
-        finally:
-            os.close(journal)
 
     def _read_cas(self) -> None:
         """Read the CAs, where they are others than they were."""
@@ -547,16 +553,7 @@ class Authority:
             entry.ca = entry.ca or ca
 
     def _append(self, journal: int, record: dict[str, Any]) -> None:
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
-        path = self.directory / "issued.jsonl"
-        try:
-            written = os.write(journal, line)
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}; nothing was issued") from error
-        if written < len(line):
-            os.ftruncate(journal, self._read)
-            raise ConfigError(f"{path}: {os.strerror(errno.ENOSPC)}; nothing was issued")
-        self._read += len(line)
+        self._read += append(journal, record, self.directory / _JOURNAL)
         self._lines += 1
 
     def _index(self, entry: IssuedCertificate) -> None:

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mcshell.errors import UsageError
@@ -33,6 +34,9 @@ __all__ = [
     "common_name",
     "crl_number",
     "key_identifier",
+    "lists_in",
+    "revoked_in",
+    "signed_by",
 ]
 
 YEAR: Final = 365 * 86_400.0
@@ -42,6 +46,7 @@ CRL_LIFE: Final = YEAR
 # A node whose clock is a little behind must take a certificate that was issued just now.
 BACKDATE: Final = 300.0
 MAX_CN: Final = 64
+_CRL: Final = b"-----BEGIN X509 CRL-----"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,17 +134,18 @@ def build_crl(
     revoked: Iterable[tuple[int, float]],
 ) -> x509.CertificateRevocationList:
     """Make a revocation list of (serial, when) pairs."""
+    entries = [
+        x509.RevokedCertificateBuilder(serial, _utc(when)).build() for serial, when in revoked
+    ]
     builder = (
-        x509.CertificateRevocationListBuilder()
+        # one by one they would all be copied for each
+        x509.CertificateRevocationListBuilder(revoked_certificates=entries)
         .issuer_name(issuer)
         .last_update(_utc(now))
         .next_update(_utc(now + CRL_LIFE))
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(authority, critical=False)
     )
-    for serial, when in revoked:
-        entry = x509.RevokedCertificateBuilder(serial, _utc(when)).build()
-        builder = builder.add_revoked_certificate(entry)
     return builder.sign(ca_key, hash_for(ca_key))
 
 
@@ -149,6 +155,27 @@ def crl_number(crl: x509.CertificateRevocationList) -> int | None:
         return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except x509.ExtensionNotFound:
         return None
+
+
+def lists_in(pem: bytes) -> list[x509.CertificateRevocationList]:
+    """The revocation lists of a text; raises ValueError for one that is none."""
+    parts = pem.split(_CRL)[1:]
+    if not parts:
+        raise ValueError("none is in it")
+    return [x509.load_pem_x509_crl(_CRL + part) for part in parts]
+
+
+def revoked_in(crl: x509.CertificateRevocationList) -> dict[int, float]:
+    """The serials that a revocation list names, each with when it was revoked (epoch)."""
+    return {one.serial_number: one.revocation_date_utc.timestamp() for one in crl}
+
+
+def signed_by(crl: x509.CertificateRevocationList, ca: x509.Certificate) -> bool:
+    """Whether this CA has signed a revocation list."""
+    try:
+        return crl.is_signature_valid(ca.public_key())  # type: ignore[arg-type]  # another kind of key raises TypeError
+    except (TypeError, InvalidSignature):
+        return False
 
 
 def key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:

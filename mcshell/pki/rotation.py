@@ -72,7 +72,7 @@ class KeyedCA:
 
 def read_cas(home: Path) -> tuple[KeyedCA, ...]:
     """The CAs of a directory, first the one that signs; raises ConfigError where that has no key."""
-    if not (home / _FIRST).exists():
+    if not (home / _FIRST).exists() or not (home / _CAS).exists():
         raise ConfigError(f"{home} holds no CA: mcshell pki init {home} makes one")
     paths = [home / name for name in (_FIRST, _SECOND) if (home / name).exists()]
     keys = [load_private(read_private(path), str(path)) for path in paths]

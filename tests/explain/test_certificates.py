@@ -66,6 +66,18 @@ def test_a_list_is_brought_to_those_who_need_it_and_outlives_a_restart(fleet):
     assert published(fleet)["web1"]["before"] == number
 
 
+def test_a_ca_that_is_an_older_copy_is_told(fleet):
+    """Nodes have a newer list than its folder, and what it revokes next none of them would take."""
+    file = fleet.authority.directory / "crl.pem"
+    old = file.read_bytes()
+    fleet.authority.revoke("bob")
+    published(fleet)
+    file.write_bytes(old)
+    done = fleet.cli("pki", "publish")
+    assert "crl.pem has the number 1, " in done.stderr
+    assert "put that list (pki.crl) in its place before anything else is revoked" in done.stderr
+
+
 def test_a_foreign_list_is_refused_and_audited(fleet, tmp_path):
     """Whoever carries it: what our CA has not signed is not put in force."""
     foreign = Authority.init(tmp_path / "foreign", fleet.collective)

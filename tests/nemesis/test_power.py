@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.pki import Authority
 from tests.nemesis.power import Disk, compiled
 
 if TYPE_CHECKING:
@@ -62,3 +65,26 @@ def test_what_is_elsewhere_stays(tmp_path: Path) -> None:
     killed_after(disk, argv, tmp_path)
     assert disk.cut() == {}
     assert (tmp_path / "disk-like").read_bytes() == b"one"
+
+
+def test_a_certificate_that_is_there_after_a_power_cut_is_in_the_journal(tmp_path: Path) -> None:
+    """Else nobody could revoke it by its name, which would be signed a second time."""
+    home = tmp_path / "ca"
+    made = Authority.init(home)
+    disk = Disk(home, tmp_path / "disk")
+    line = [
+        sys.executable,
+        "-m",
+        "mcshell",
+        "pki",
+        "issue",
+        "web1",
+        "--kind",
+        "node",
+        "--pki",
+        str(home),
+    ]
+    subprocess.run(line, cwd=home, env=os.environ | disk.environ, check=True, timeout=300)
+    disk.cut()
+    assert (home / "web1.pem").read_bytes()
+    assert [one["name"] for one in Authority.open(made.directory).listing()] == ["web1"]

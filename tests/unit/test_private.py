@@ -11,7 +11,8 @@ from mcshell.broker.store import MessageStore as BrokerStore
 from mcshell.client.discovery.node_cache import NodeCache
 from mcshell.client.session.session import Session
 from mcshell.client.session.transfer import export_session
-from mcshell.private import private_file, private_folder
+from mcshell.private import private_file, private_folder, replace_file
+from tests.peers.small_disk import small_disk
 
 
 @pytest.fixture
@@ -43,6 +44,21 @@ def test_a_file_that_is_there_is_kept(tmp_path, lax_umask):
     path.write_text("kept")
     assert private_file(path).read_text() == "kept"
     assert _modes(tmp_path) == {"new": 0o600}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_that_the_disk_does_not_take_is_named_and_the_old_one_stays(tmp_path, there):
+    """Neither is anything left of the new one."""
+    with small_disk(tmp_path / "disk") as disk:
+        path = disk.path / "ca.pem"
+        if there:
+            replace_file(path, b"old", 0o644)
+        filler = disk.fill()
+        with pytest.raises(OSError, match="No space left") as refused:
+            replace_file(path, bytes(1 << 16), 0o644)
+        assert refused.value.filename == str(path)
+        assert set(disk.path.iterdir()) == ({path, filler} if there else {filler})
+        assert not there or path.read_bytes() == b"old"
 
 
 def test_a_client_keeps_nothing_that_others_can_read(tmp_path, lax_umask):

@@ -8,8 +8,12 @@ from mcshell.commands.output.result import Table, counts_code
 from mcshell.commands.verbs.targeting import targeting
 from mcshell.errors import ConfigError
 from mcshell.message import State
+from mcshell.pki.certificates import crl_number, lists_in
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from mcshell.client.discovery.methods import Discovered
     from mcshell.client.messaging.rejections import Rejection
     from mcshell.commands.context import Context
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["publish"]
 
 _COLUMNS = ("sender", "state", "before", "crl", "statusmsg")
+_NEWER = "has a newer one"
 
 
 def publish(context: Context, options: PKIPublishOptions) -> Table:
@@ -39,7 +44,7 @@ def publish(context: Context, options: PKIPublishOptions) -> Table:
     for name in sorted(found.names):
         had = before.get(name)
         if name not in behind:
-            rows.append((name, str(State.OK), had, had, "has it"))
+            rows.append((name, str(State.OK), had, had, "has it" if had == number else _NEWER))
         elif (reply := answers.get(name)) is None:
             refused = client.monitor.refused(name)
             why = "no answer" if refused is None else _not_believed(refused)
@@ -48,7 +53,24 @@ def publish(context: Context, options: PKIPublishOptions) -> Table:
             rows.append((name, str(reply.state), had, reply.data.get("crl"), reply.statusmsg))
     states = [row[1] for row in rows]
     counts = {str(state): states.count(str(state)) for state in State}
-    return Table(_COLUMNS, rows, counts_code({"targets": len(rows), **counts}))
+    had_by = {"this operator": number} | {name: had or 0 for name, had in before.items()}
+    return Table(
+        _COLUMNS, rows, counts_code({"targets": len(rows), **counts}), _notes(path, had_by)
+    )
+
+
+def _notes(path: Path, had_by: Mapping[str, int]) -> tuple[str, ...]:
+    """What is to be done where the CA's folder is an older copy: no node takes what it signs next."""
+    who = max(had_by, key=lambda name: had_by[name])
+    lists = lists_in(path.read_bytes()) if path.exists() else []
+    own = max((crl_number(one) or 0 for one in lists), default=had_by[who])
+    if own >= had_by[who]:
+        return ()
+    note = (
+        f"{path} has the number {own}, {who} has {had_by[who]}: put that list (pki.crl) in its place"
+        " before anything else is revoked, which no node would take"
+    )
+    return (note,)
 
 
 def _not_believed(refused: Rejection) -> str:

@@ -1,0 +1,96 @@
+"""The CA's journal, `issued.jsonl`: a line for each certificate issued or revoked, written under a lock.
+
+A line is whole on the disk before anybody has what it tells of. So one that was cut off tells of nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from mcshell.errors import ConfigError
+from mcshell.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    from mcshell.pki.identity import Kind
+
+__all__ = ["CertificateStatus", "IssuedCertificate", "append", "held", "mended"]
+
+log = logging.getLogger(__name__)
+
+CertificateStatus = Literal["valid", "revoked", "expired", "retired"]
+
+
+@dataclass(slots=True, kw_only=True)
+class IssuedCertificate:
+    """One certificate in the journal; `revoked` is when it was revoked (epoch), or None.
+
+    `ca` is the `id` of the CA that has signed it; "" for the directory's first one.
+    """
+
+    name: str
+    kind: Kind
+    serial: int
+    issued: float
+    expires: float
+    revoked: float | None = None
+    ca: str = ""
+
+    def status(self, now: float, cas: Collection[str]) -> CertificateStatus:
+        """What it is worth at `now`; retired: its CA is none of `cas`, which are trusted."""
+        if self.revoked is not None:
+            return "revoked"
+        if self.expires < now:
+            return "expired"
+        return "retired" if self.ca and self.ca not in cas else "valid"
+
+
+@contextmanager
+def held(path: Path) -> Iterator[int]:
+    """Hold the journal's lock; it is made where it is not there. Raises ConfigError."""
+    try:
+        journal = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
+    try:
+        fcntl.flock(journal, fcntl.LOCK_EX)
+        yield journal
+    finally:
+        os.close(journal)
+
+
+def append(journal: int, record: dict[str, Any], path: Path) -> int:
+    """Write a line, whole or not at all, and return how long it is; raises ConfigError."""
+    line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    size = os.fstat(journal).st_size
+    try:
+        written = os.write(journal, line)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; nothing was issued") from error
+    if written < len(line):
+        os.ftruncate(journal, size)
+        raise ConfigError(f"{path}: {os.strerror(errno.ENOSPC)}; nothing was issued")
+    return len(line)
+
+
+def mended(journal: int, text: bytes, path: Path) -> bytes:
+    """The end of the journal, in whole lines: what a power cut has left of one is taken away."""
+    whole, _, rest = text.rpartition(b"\n")
+    if not rest:
+        return text
+    try:
+        json.loads(rest)
+    except ValueError:
+        log.warning("%s: the last line is cut off, and taken away: %r", path, rest[:200])
+        os.ftruncate(journal, os.fstat(journal).st_size - len(rest))
+        return whole + b"\n" if whole else b""
+    os.write(journal, b"\n")  # somebody has edited it
+    return text + b"\n"

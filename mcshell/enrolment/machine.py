@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import stat
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EnrollingMachine", "fingerprints_in", "renewal", "renewed"]
 
+_CAS_OWN: Final = ("ca", "crl")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollingMachine:
@@ -60,6 +62,11 @@ class EnrollingMachine:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", check_name(self.name, self.kind))
+        if self.name in _CAS_OWN:
+            raise UsageError(
+                f"{self.name}.pem is to be the CA's own file: a machine named {self.name!r} needs a longer"
+                f" name here, such as {self.name}.example.com"
+            )
 
     def begin(self) -> EnrolmentMessage:
         """What it asks: NAME.request, beside NAME.key, both made where they are not there.

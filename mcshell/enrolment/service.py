@@ -13,6 +13,7 @@ has nothing of it but that the node has a newer certificate.
 from __future__ import annotations
 
 import base64
+import re
 import time
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -48,6 +49,8 @@ __all__ = ["EnrolmentService"]
 
 _MOST_UNVOUCHED: Final = 1000
 """Requests without a token that wait at once: anybody can make them."""
+_MOST_MACHINES: Final = 1 << 31
+_PATTERN = re.compile(r"[a-z0-9._@+*?\[\]!-]+")
 _DIGITS: Final = 8
 _UNVOUCHED_FOR: Final = 7 * DAY
 
@@ -84,8 +87,16 @@ class EnrolmentService:
 
     def new_token(self, matching: str, kind: Kind, ends: float, count: int) -> EnrolmentToken:
         """Make a token for `count` machines whose names match a pattern, until `ends` (epoch)."""
-        if count < 1:
-            raise UsageError(f"a token for {count} machines is good for none")
+        if not 0 < count < _MOST_MACHINES:
+            most = _MOST_MACHINES - 1
+            raise UsageError(
+                f"a token for {count} machines is good for none: 1 to {most} are meant"
+            )
+        matching = matching.lower()
+        if not _PATTERN.fullmatch(matching):
+            raise UsageError(
+                f"{matching[:80]!r} matches no name: a-z, 0-9 . _ - @ + * ? [ ] are taken"
+            )
         token = EnrolmentToken.new(fingerprint(self._authority.certificate))
         stored = StoredToken(token=token, matching=matching, kind=kind, ends=ends, count=count)
         self._store.add_token(stored)
@@ -144,8 +155,11 @@ class EnrolmentService:
             self._verifier.update_crl(self._authority.crl_pem)
 
     def waiting(self) -> list[StoredRequest]:
-        """The requests that wait for a hand, the oldest first."""
-        return self._store.waiting()
+        """The requests that wait for a hand, the oldest first, each with its reason as it is now."""
+        return [
+            replace(one, reason=self._taken(one.name) or one.reason)
+            for one in self._store.waiting()
+        ]
 
     def sign(
         self, words: Sequence[str], matching: str | None = None
@@ -153,31 +167,34 @@ class EnrolmentService:
         """Sign what waits, by name or by the beginning of its digest, and the names that match.
 
         Each comes back with its answer. Where a name has asked with several keys its own word signs
-        none of them: which is the machine's?
+        none of them: which is the machine's? A pattern signs nobody whose name has a certificate, or
+        had one: such a machine is told by its own word from one that asks in its place.
 
         Raises:
             UsageError: nobody of a name waits, or it has asked with several keys.
         """
-        waiting = self._store.waiting()
-        meant = [_meant(waiting, word) for word in words]
+        waiting = self.waiting()
+        meant = {one.digest: one for one in (_meant(waiting, word.lower()) for word in words)}
         names = {one.name for one in waiting if matching and fnmatchcase(one.name, matching)}
-        meant += [_meant(waiting, name) for name in sorted(names)]
-        found = []
-        for one in {one.digest: one for one in meant}.values():
-            signed = self._signed(one, renew=True)
-            found.append((signed, self._answered(signed)[1]))
-        return found
+        matched = [_meant(waiting, name) for name in sorted(names)]
+        free = {one.digest: one for one in matched if not self._taken(one.name)}
+        left = [one for one in matched if one.digest not in free | meant]
+        found = [*(self._signed(one, renew=True) for one in (meant | free).values()), *left]
+        return [(one, self._answered(one)[1]) for one in found]
+
+    def _taken(self, name: str) -> str:
+        """Whether a name has a certificate, or had one that was taken back; "" where it has not."""
+        statuses = self._authority.statuses(name)
+        if "revoked" in statuses:
+            return f"a certificate of {name} was revoked"
+        return f"{name} has a certificate" if "valid" in statuses else ""
 
     def _by_hand(self, request: EnrolmentRequest) -> str:
         """Why a request is not signed by itself; "" where it is."""
         if request.kind != "node":
             return f"{request.kind}s are signed by hand"
-        statuses = self._authority.statuses(request.name)
-        if "revoked" in statuses:
-            return f"a certificate of {request.name} was revoked"
-        if "valid" in statuses:
-            return f"{request.name} has a certificate"
-        return _NO_TOKEN if request.token is None else ""
+        without = _NO_TOKEN if request.token is None else ""
+        return self._taken(request.name) or without
 
     def _renewed(
         self, message: EnrolmentMessage, request: EnrolmentRequest, now: float

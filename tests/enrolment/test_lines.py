@@ -7,6 +7,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from mcshell.docs import markdown, pages
 from tests.enrolment.site import READY
 from tests.faces.test_readme_lines import FRONT, blocks
@@ -98,6 +101,35 @@ def test_the_lines_enrol_a_machine_without_a_listener(tmp_path: Path) -> None:
     assert "signed" in typed(receive, tmp_path)
     assert "signed" in typed(accept, tmp_path)
     assert (tmp_path / "etc" / "web2.example.com.pem").exists()
+
+
+def test_a_fingerprint_is_taken_as_openssl_prints_it(tmp_path: Path) -> None:
+    """Capitals and colons, as the Puppet class takes it too; what is none is said."""
+    typed("mcshell pki init ca", tmp_path)
+    typed("mcshell node enroll web1 --out etc", tmp_path)
+    typed("mcshell pki receive etc/web1.request --pki ca", tmp_path)
+    typed("mcshell pki sign web1 --pki ca", tmp_path)
+    ca = x509.load_pem_x509_certificate((tmp_path / "ca" / "ca.pem").read_bytes())
+    printed = ca.fingerprint(SHA256()).hex(":").upper()
+    accept = "mcshell node enroll web1 --out etc --answer web1.answer --ca"
+    argv = words(f"{accept} {printed[:-3]}", (0, 0))
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "is no SHA-256 of a CA" in done.stderr) == (64, True)
+    assert "signed" in typed(f"{accept} {printed}", tmp_path)
+
+
+def test_what_cannot_be_signed_is_said_with_its_reason(tmp_path: Path) -> None:
+    """A machine that asks for an operator's name: it waits on, and the exit code says so."""
+    for line in (
+        "mcshell pki init ca",
+        "mcshell pki issue alice --kind operator --pki ca",
+        "mcshell node enroll alice --out etc",
+        "mcshell pki receive etc/alice.request --pki ca",
+    ):
+        typed(line, tmp_path)
+    argv = words("mcshell pki sign alice --pki ca", (0, 0))
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "is a valid operator's name" in done.stdout) == (5, True)
 
 
 def test_the_lines_of_a_backup(tmp_path: Path) -> None:

@@ -192,6 +192,48 @@ def test_of_two_keys_for_one_name_none_is_signed_unseen(service: EnrolmentServic
         service.sign(["db2"])
 
 
+def test_a_pattern_signs_nobody_in_the_place_of_one_who_has_a_certificate(
+    service: EnrolmentService,
+) -> None:
+    """Of two who asked for one name the other still waits when one is signed, and its reason says so."""
+    requests = [make_request("db1", "node", Ed25519PrivateKey.generate(), None) for _ in range(2)]
+    for one in (*requests, make_request("db2", "node", Ed25519PrivateKey.generate(), None)):
+        service.receive(one)
+    service.sign([requests[1].digest[:12]])
+    found = {one.name: (one.state, one.reason) for one, _ in service.sign([], "db*")}
+    assert found == {"db1": ("waiting", "db1 has a certificate"), "db2": ("signed", "")}
+    assert [(one.digest, one.reason) for one in service.waiting()] == [
+        (requests[0].digest, "db1 has a certificate")
+    ]
+    ((one, _),) = service.sign(["DB1"], "db*")
+    assert (one.digest, one.state) == (requests[0].digest, "signed")
+
+
+@pytest.mark.parametrize("matching", ["", "web 1", "wéb*", "web1;"])
+def test_a_token_that_no_name_can_match_is_not_made(
+    service: EnrolmentService, matching: str
+) -> None:
+    """A machine would hear of it first."""
+    with pytest.raises(UsageError, match="matches no name"):
+        token(service, matching)
+
+
+def test_a_token_takes_its_pattern_in_capitals_too(service: EnrolmentService) -> None:
+    """As names are taken."""
+    made = token(service, "WEB*")
+    said, _ = service.receive(make_request("Web1", "node", KEY, made))
+    assert said.state == "signed"
+    with pytest.raises(UsageError, match="1 to 2147483647 are meant"):
+        token(service, count=1 << 64)
+
+
+@pytest.mark.parametrize("name", ["ca", "CRL"])
+def test_no_machine_writes_its_certificate_over_the_cas_file(tmp_path: Path, name: str) -> None:
+    """ca.pem and crl.pem lie beside its own."""
+    with pytest.raises(UsageError, match=r"is to be the CA's own file: .* a longer name"):
+        begin(tmp_path, name, "node", None)
+
+
 @settings(max_examples=300)
 @given(data=st.data())
 def test_nothing_changed_on_the_way_is_signed(data: st.DataObject) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import time
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
 __all__ = ["enroll", "receive", "requests", "sign", "token"]
 
 _CODES = {"signed": 0, "refused": 1, "waiting": 5}
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _MOST: int = 1 << 21
 """Bytes of a file that carries a request or an answer."""
 
 
 def token(context: Context, options: PKITokenOptions) -> Table:
     """Make a token, which is a secret: whoever has it can enrol a machine of such a name."""
+    if not options.ends:
+        raise UsageError("--ends 0: a token that has ended is good for nothing")
     with _service(context, options.pki) as service:
         ends = time.time() + options.ends
         made = service.new_token(options.matching, options.kind, ends, options.count)
@@ -71,16 +75,23 @@ def receive(context: Context, options: PKIReceiveOptions) -> Table:
 
 
 def sign(context: Context, options: PKISignOptions) -> Table:
-    """Sign what waits, and write the answers."""
+    """Sign what waits, and write the answers; 5 where some of it still waits, with the reason."""
     if not options.names and options.matching is None:
         raise UsageError("which? `pki requests` lists them: pki sign NAME …, or --matching PATTERN")
     with _service(context, options.pki, options.days) as service:
         signed = service.sign(options.names, options.matching)
     rows = [
-        (one.name, one.kind, one.state, _answer(Path(options.out or "."), one.name, answer))
+        (
+            one.name,
+            one.kind,
+            one.state,
+            "" if one.state == "signed" else one.reason,
+            _answer(Path(options.out or "."), one.name, answer),
+        )
         for one, answer in signed
     ]
-    return Table(("name", "kind", "state", "answer"), rows)
+    code = max((_CODES[one.state] for one, _ in signed), default=0)
+    return Table(("name", "kind", "state", "reason", "answer"), rows, code)
 
 
 def enroll(context: Context, options: NodeEnrollOptions) -> Table:
@@ -147,7 +158,13 @@ def _cas_meant(options: NodeEnrollOptions, vouching: EnrolmentToken | None) -> f
     if vouching is not None:
         return frozenset({vouching.ca})
     if options.ca is not None:
-        return frozenset({options.ca})
+        found = options.ca.rpartition("=")[2].replace(":", "").lower()
+        if not _FINGERPRINT.fullmatch(found):
+            raise UsageError(
+                f"--ca {options.ca[:120]!r} is no SHA-256 of a CA, as openssl x509 -in ca.pem -noout "
+                "-fingerprint -sha256 prints it"
+            )
+        return frozenset({found})
     if options.ca_file is not None:
         return fingerprints_in(Path(options.ca_file))
     raise UsageError("whose answer? --token-file FILE, or without a token --ca FINGERPRINT")

@@ -285,12 +285,15 @@ class EnrolmentService:
             settings=self._settings if one.token is not None and one.kind == "node" else {},
         )
 
-    def postponed(self, message: EnrolmentMessage, why: str) -> EnrolmentMessage:
-        """The answer to a request that is signed, where that cannot be told yet."""
-        found = self._store.request(message.digest)
-        stored = None if found is None or found.token is None else self._store.token(found.token)
+    def postponed(
+        self, message: EnrolmentMessage, request: EnrolmentRequest, why: str
+    ) -> EnrolmentMessage:
+        """The answer to a request that is signed and cannot be told so yet, or cannot be decided now."""
+        stored = None if request.token is None else self._store.token(request.token)
+        vouching = stored.token if stored and vouches(stored.token, message) else None
         answer = EnrolmentAnswer(request=message.digest, state="waiting", reason=why)
-        return seal_answer(answer, None if stored is None else stored.token)
+        sign = None if request.renews is None else self._authority.sign
+        return seal_answer(answer, vouching, sign)
 
 
 def _meant(waiting: Sequence[StoredRequest], word: str) -> StoredRequest:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mcshell.errors import ConnectError, MCShellError, Rejected
 from mcshell.wire import destinations
-from mcshell.wire.documents.enrolment import EnrolmentMessage, open_request
+from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentMessage, open_request
 from mcshell.wire.stomp.transport import TaggedInbox, until_confirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mcshell.enrolment.service import EnrolmentService
-    from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentRequest
+    from mcshell.wire.documents.enrolment import EnrolmentRequest
     from mcshell.wire.stomp.connector import Connector
     from mcshell.wire.stomp.transport import Delivery
 
@@ -34,6 +34,7 @@ _GATHER: Final = 0.2
 """Seconds: who asks within them is answered together."""
 _LOOK: Final = 1.0
 _REPORT: Final = 60.0
+_CANNOT: Final = "the CA cannot sign now: its log says why"
 _NOT_YET: Final = "it is signed, but the broker does not know it yet"
 
 
@@ -90,7 +91,7 @@ class EnrolmentServer:
         self._stopping = False
         self._refused = 0
         self._why = ""
-        self._reported = 0.0
+        self._reported = self._complained = -_REPORT
 
     def stop(self) -> None:
         """End `serve`; may be called from a signal handler."""
@@ -108,7 +109,6 @@ class EnrolmentServer:
                 ready()
             while not self._stopping:
                 self._alive()
-                self._service.refresh()
                 self._turn()
         except ConnectError:
             if not self._stopping:
@@ -124,21 +124,33 @@ class EnrolmentServer:
         )
 
     def _turn(self) -> None:
-        answers: list[_Answered] = []
-        for collective, message in self._group():
-            try:
-                request = open_request(message)
-                answer, sealed = self._service.answer(message, request)
-            except Rejected as why:
-                self._count(why)
-                continue
-            # else nobody could believe it
-            if answer.state != "refused" or sealed.mac or request.renews is not None:
-                answers.append(_Answered(collective, message, request, answer, sealed))
+        """Answer what came; what the CA cannot do now (its disk is full) is said, and asked for again."""
+        group = self._group()
+        try:
+            self._service.refresh()
+        except (MCShellError, OSError) as error:
+            self._complain(error)
+        answers = [one for heard in group if (one := self._answer(*heard)) is not None]
         known = self._known([one for one in answers if one.answer.state == "signed"])
         for one in answers:
             self._say(one, known)
         self._report()
+
+    def _answer(self, collective: str, message: EnrolmentMessage) -> _Answered | None:
+        """The answer to one, where there is one that can be believed."""
+        try:
+            request = open_request(message)
+            answer, sealed = self._service.answer(message, request)
+        except Rejected as why:
+            self._count(why)
+            return None
+        except (MCShellError, OSError) as error:
+            self._complain(error)
+            answer = EnrolmentAnswer(request=message.digest, state="waiting", reason=_CANNOT)
+            sealed = self._service.postponed(message, request, _CANNOT)
+        if answer.state == "refused" and not sealed.mac and request.renews is None:
+            return None
+        return _Answered(collective, message, request, answer, sealed)
 
     def _group(self) -> list[tuple[str, EnrolmentMessage]]:
         """What came since the last turn, each request once."""
@@ -177,7 +189,7 @@ class EnrolmentServer:
     def _say(self, one: _Answered, known: set[str]) -> None:
         sealed = one.sealed
         if one.answer.state == "signed" and one.who not in known:
-            sealed = self._service.postponed(one.message, _NOT_YET)
+            sealed = self._service.postponed(one.message, one.request, _NOT_YET)
         log.info(
             "%s, %s: %s %s", one.who, one.message.digest[:12], one.answer.state, one.answer.reason
         )
@@ -185,6 +197,13 @@ class EnrolmentServer:
             self._transport.send(destinations.enrolled(one.collective), sealed.dump())
         except MCShellError as error:
             log.warning("an answer is lost, and will be asked for again: %s", error)
+
+    def _complain(self, error: MCShellError | OSError) -> None:
+        """Say why the CA cannot sign now, once a minute at most."""
+        now = time.monotonic()
+        if now - self._complained > _REPORT:
+            log.error("the CA cannot sign now: %s", error)
+            self._complained = now
 
     def _count(self, why: Rejected) -> None:
         self._refused += 1

@@ -16,7 +16,9 @@ from mcshell.wire.documents.enrolment import make_request
 from mcshell.wire.stomp.connector import Connector
 from mcshell.wire.stomp.endpoint import TLSFiles
 from tests.enrolment.site import KINDS, Site
+from tests.peers.fleet import ROOT
 from tests.peers.processes import wait_until
+from tests.peers.small_disk import small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +122,40 @@ def test_whoever_has_no_token_waits_until_a_hand_has_signed(site: Site) -> None:
     site.run("pki", "sign", waits["request"], *site.pki, "--out", str(site.folder))
     assert site.enroll("db1", "--ca", fingerprint)["state"] == "signed"
     assert not (site.machine("db1") / "node.toml").exists()  # nothing vouches for one
+
+
+def test_a_ca_whose_disk_is_full_says_so_and_goes_on(tmp_path: Path) -> None:
+    """The machine waits, with the reason; once there is room the same process signs."""
+    with small_disk(tmp_path / "disk", "1m") as disk:
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site" / "ca").symlink_to(disk.path)
+        with Site("embedded", tmp_path / "site") as one:
+            service, token = one.serve(), one.token("web*")
+            disk.fill()
+            row = one.enroll("web1", "--wait", "20s", token=token, code=5)
+            assert (row["state"], row["reason"]) == (
+                "waiting",
+                "the CA cannot sign now: its log says why",
+            )
+            disk.empty()
+            assert one.enroll("web1", token=token)["state"] == "signed"
+            assert service.running
+            assert "disk is full" in service.tail()
+
+
+def test_a_machine_whose_clock_is_wrong_is_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its certificate is not good yet by it: the row has the time here, and no answer is said to be lacking."""
+    token, clock = site.token("late*"), site.folder / "clock"
+    clock.write_text("-86400")
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{ROOT}/tests/peers/clock:{ROOT}")
+        patch.setenv("TEST_CLOCK", str(clock))
+        row = site.enroll("late1", "--wait", "20s", token=token, code=5)
+    assert "an answer is not taken: cert_expired" in row["reason"]
+    assert f"it is {time.strftime('%Y-%m', time.gmtime(time.time() - 86400))}" in row["reason"]
+    assert site.enroll("late1", token=token)["state"] == "signed"
 
 
 def test_a_program_decides(site: Site, tmp_path: Path) -> None:

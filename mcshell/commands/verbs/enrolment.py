@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,7 +131,12 @@ def _ask(context: Context, options: NodeEnrollOptions, machine: EnrollingMachine
 
     def take(answer: EnrolmentMessage) -> bool:
         nonlocal found
-        before, found = found.reason, machine.accept(answer)
+        before = found.reason
+        try:
+            found = machine.accept(answer)
+        except Rejected as refusal:
+            found = replace(found, reason=f"an answer is not taken: {refusal}")
+            raise
         if found.state == "waiting" and found.reason != before:
             sys.stderr.write(f"{machine.name} waits: {found.reason}\n")
         return found.state != "waiting"

@@ -14,6 +14,7 @@ import binascii
 import hashlib
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -398,9 +399,9 @@ class Verifier:
         if not identity.not_before <= now <= identity.not_after and (
             now < identity.not_before or not (ended or self._lives_on(leaf, now))
         ):
-            raise Rejected(Reason.CERT_EXPIRED, f"{identity.callerid}: out of its dates")
+            raise _out_of_dates(identity.callerid, identity, now)
         if not anchor.not_before <= now <= anchor.not_after:
-            raise Rejected(Reason.CERT_EXPIRED, f"the CA {anchor.name}: out of its dates")
+            raise _out_of_dates(f"the CA {anchor.name}", anchor, now)
         self._refuse_revoked_ca(anchor)
         revocations = self._revocations.get(anchor.key)
         if revocations is None:
@@ -510,6 +511,17 @@ class Verifier:
         if self._cache is not None:
             self._cache.add(digest, anchors[anchor], identity, der)
         return leaf
+
+
+def _out_of_dates(who: str, dated: Identity | Anchor, now: float) -> Rejected:
+    """Say the time here too: it is as often the clock that is wrong."""
+    first, last, here = (
+        time.strftime("%F %TZ", time.gmtime(moment))
+        for moment in (dated.not_before, dated.not_after, now)
+    )
+    return Rejected(
+        Reason.CERT_EXPIRED, f"{who}: out of its dates, {first} to {last}: it is {here} here"
+    )
 
 
 def _anchor_of(certificate: x509.Certificate, anchors: Iterable[Anchor]) -> Anchor:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mcshell.errors import ConfigError, Reason, Rejected
@@ -57,7 +58,7 @@ _ENDS: Final = frozenset(
         ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
     }
 )
-# What cryptography raises over a certificate that is none; three of these are no ValueError.
+# What cryptography raises over a certificate that is none; four of these are no ValueError.
 UNPARSABLE: Final = (
     ValueError,
     TypeError,
@@ -65,6 +66,7 @@ UNPARSABLE: Final = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,  # a serial below 1, where warnings are errors
 )
 T = TypeVar("T")
 

@@ -373,18 +373,22 @@ class Authority:
         which somebody has brought the newest list.
         """
         path = self.directory / "crl.pem"
+        if not path.exists():
+            return {}
         try:
-            lists = certificates.lists_in(path.read_bytes()) if path.exists() else []
-            return {
-                ca.id: (certificates.crl_number(crl) or 0, certificates.revoked_in(crl))
-                for ca in self._cas
-                for crl in lists
-                if certificates.signed_by(crl, ca.certificate)
-            }
+            lists = certificates.lists_in(path.read_bytes())
         except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"{path}: no revocation list ({error}): bring the newest one here, from any node"
-            ) from error
+            why, _, _page = str(error).partition(". See https://")
+            raise _no_list(path, why) from error
+        found = {
+            ca.id: (certificates.crl_number(crl) or 0, certificates.revoked_in(crl))
+            for ca in self._cas
+            for crl in lists
+            if certificates.signed_by(crl, ca.certificate)
+        }
+        if not found:
+            raise _no_list(path, "another CA has signed it")
+        return found
 
     def _revoked(self, ca: rotation.KeyedCA) -> dict[int, float]:
         """Of what a CA has issued itself what is revoked, and when."""
@@ -559,6 +563,12 @@ class Authority:
     def _index(self, entry: IssuedCertificate) -> None:
         self._entries.setdefault(entry.name, []).append(entry)
         self._by_serial[entry.serial] = entry
+
+
+def _no_list(path: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{path}: no revocation list of this CA ({why}): bring the newest one here, from any node"
+    )
 
 
 def _marked(name: str, mark: str | None) -> str:

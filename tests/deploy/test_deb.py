@@ -21,7 +21,7 @@ TREE = CACHE / "rabbitmq-trixie" / "tree"
 PYTHON = "3.13"
 """Debian 13's."""
 
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 pytestmark = [
     pytest.mark.timeout(400),
@@ -67,3 +67,32 @@ def test_it_installs_runs_and_goes_again(package):
     assert inside("dpkg", "--remove", "mcshell-node").returncode == 0
     assert not (TREE / "usr/lib/mcshell-node").exists()
     assert not (TREE / "usr/bin/mcshell").exists()
+
+
+@pytest.fixture
+def told() -> Iterator[Path]:
+    """What systemd was told in the tree, where none can run: a line a call."""
+    running, program = TREE / "run/systemd/system", TREE / "usr/local/bin/systemctl"
+    running.mkdir(parents=True, exist_ok=True)
+    program.write_text('#!/bin/sh\necho "$*" >>/tmp/told\n')
+    program.chmod(0o755)
+    try:
+        yield TREE / "tmp/told"
+    finally:
+        program.unlink()
+        running.rmdir()
+        (TREE / "tmp/told").unlink(missing_ok=True)
+
+
+def test_a_running_node_is_started_anew_by_an_upgrade_and_ended_by_a_removal(package, told):
+    """Else it would go on with some modules of the one version and some of the other, or of none."""
+    anew = ["daemon-reload", "try-restart mcshell-node.service"]
+    for line, calls in (
+        ("--install", anew),
+        ("--install", ["daemon-reload", *anew]),
+        ("--remove", ["disable --now mcshell-node.service", "daemon-reload"]),
+    ):
+        told.write_text("")
+        what = package if line == "--install" else "mcshell-node"
+        assert inside("dpkg", line, what).returncode == 0
+        assert told.read_text().splitlines() == calls

@@ -116,12 +116,15 @@ def test_an_older_copy_goes_on_from_the_newest_list_that_is_brought_into_it(
     assert x509.load_pem_x509_certificate(pem).serial_number in revoked(restored)
 
 
-def test_a_list_that_is_none_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whose", ["cut off", "another CA's"])
+def test_a_list_that_is_none_of_ours_is_said(tmp_path: Path, whose: str) -> None:
     """What number comes next nobody knows then."""
-    Authority.init(tmp_path)
-    (tmp_path / "crl.pem").write_bytes(b"-----BEGIN X509 CRL-----\nAAAA")
-    with pytest.raises(ConfigError, match=r"crl\.pem: no revocation list .* bring the newest one"):
-        Authority.open(tmp_path)
+    Authority.init(tmp_path / "ca")
+    other = Authority.init(tmp_path / "other").crl_pem
+    text = other if whose == "another CA's" else b"-----BEGIN X509 CRL-----\nAAAA"
+    (tmp_path / "ca" / "crl.pem").write_bytes(text)
+    with pytest.raises(ConfigError, match=r"crl\.pem: no revocation list of this CA .* bring the"):
+        Authority.open(tmp_path / "ca")
 
 
 @pytest.mark.parametrize("name", ["ca", "crl", "ca.second", "ca.retired"])

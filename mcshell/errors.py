@@ -79,6 +79,7 @@ __all__ = [
     "did_you_mean",
     "not_kept",
     "on_one_line",
+    "printable",
 ]
 
 
@@ -113,11 +114,7 @@ class ExitCode(IntEnum):
 
 def _rendered(error: BaseException) -> str:
     """An error as a line in which nothing acts on a terminal: what it is about may be foreign text."""
-    text = f"{type(error).__name__}: {error}"
-    return "".join(
-        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
-        for one in text
-    )
+    return "\n".join(map(printable, f"{type(error).__name__}: {error}".split("\n")))
 
 
 class MCShellError(Exception):
@@ -450,6 +447,16 @@ def not_kept(log: Logger, count: int, what: str, error: Exception) -> None:
     """Log that what came is not kept, with where it arose; what the machine lacks is a line."""
     trace = None if isinstance(error, MachineError) else error
     log.error("could not keep %d %s: %s", count, what, error, exc_info=trace)
+
+
+def printable(text: str) -> str:
+    """Text as one line in which nothing acts on a terminal, or begins another line of a log."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape", "surrogatepass").decode()
+        for one in text
+    )
 
 
 def on_one_line(path: str) -> str:

@@ -1,11 +1,12 @@
 """Files and folders whose modes count.
 
-What we write is made for its owner alone: state, sessions, queues, history. What we obey (code,
-policies, configuration, passcodes, the CA) must be such that nobody else can change it: `read_obeyed`
-and `check_obeyed` are the one way in for all of it. As OpenSSH's StrictModes has it: owner root or
-us; neither others nor a group can write, unless it is the owner's own group; and so with each folder
-and link on the way from the root, where a sticky one (/tmp) does no harm. Since nobody else can
-then change any step of the way, what is opened after the look is what was looked at.
+What we write is made for its owner alone (state, sessions, queues, history), in folders where nobody
+else can write (`private_folder`). What we obey (code, policies, configuration, passcodes, the CA)
+must be such that nobody else can change it: `read_obeyed` and `check_obeyed` are the one way in for
+all of it. As OpenSSH's StrictModes has it: owner root or us; neither others nor a group can write,
+unless it is the owner's own group; and so with each folder and link on the way from the root, where
+a sticky one (/tmp) does no harm. Since nobody else can then change any step of the way, what is
+opened after the look is what was looked at.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ __all__ = [
     "is_installed",
     "is_locked",
     "lock_file",
+    "make_folder",
     "private_file",
     "private_folder",
     "read_obeyed",
@@ -50,7 +52,23 @@ _WHOLE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 def private_folder(path: Path) -> Path:
     """Make a folder with mode 0700, and so those above it that are missing; what is there stays.
 
-    `Path.mkdir(parents=True, mode=…)` gives its mode to the last one only.
+    `Path.mkdir(parents=True, mode=…)` gives its mode to the last one only. What we keep is believed
+    later (which requests have run, which certificates are good), so nobody else may put it there: one
+    that was made for us, in a place where others can write, is a trap.
+
+    Raises:
+        UnsafeFile: somebody else could change what is in it.
+        OSError: it cannot be made.
+    """
+    make_folder(path)
+    check_obeyed(path)
+    if path.stat().st_mode & stat.S_IWOTH:  # a sticky one: what is not there yet may be another's
+        raise UnsafeFile(path, "anyone can write in it: a folder of one's own is meant")
+    return path
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder as `private_folder` does, for what is believed by its signature alone.
 
     Raises:
         OSError: it cannot be made.

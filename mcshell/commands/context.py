@@ -208,7 +208,9 @@ class Context:
                     Client,
                 )
                 from mcshell.client.origin import use_face  # noqa: PLC0415 - as above
+                from mcshell.node.process.service import log_in_lines  # noqa: PLC0415 - as above
 
+                log_in_lines()
                 use_face(self.face)
                 clients[name] = Client(self.settings, session=name)
             return clients[name]

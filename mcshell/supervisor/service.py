@@ -22,7 +22,7 @@ from mcshell.node.process.changes import SUPERVISOR, changed, taken_over
 from mcshell.node.process.notify import ServiceManager, status_of
 from mcshell.node.process.service import say_ready
 from mcshell.node.process.watchdog import KeptPulse, Watchdog
-from mcshell.private import private_folder
+from mcshell.private import make_folder, private_folder
 from mcshell.supervisor.distributor import RuleDistributor
 from mcshell.supervisor.inventory import HeardRegistration, Inventory
 from mcshell.supervisor.inventory_pool import POOL, InventoryResponder
@@ -76,7 +76,7 @@ class Supervisor:
         state = private_folder(settings.state_dir / "supervisor")
         self._verifier = self._credentials.verifier
         self._filter = RegistrationFilter(self._verifier, _MOST)
-        self._folder = RuleFolder(private_folder(rules_folder(settings)), self._verifier)
+        self._folder = RuleFolder(make_folder(rules_folder(settings)), self._verifier)
         self._inventory = Inventory(state / "registrations.sqlite", self._credentials.realm)
         self._transport = connector(settings, self._notice, verifier=self._verifier)
         self._watchdog = Watchdog(
@@ -207,7 +207,7 @@ class Supervisor:
     def _reload(self) -> None:
         new = self._reread()
         credentials = _credentials(new)
-        rules = private_folder(rules_folder(new))
+        rules = make_folder(rules_folder(new))
         at_once, later = changed(self._settings, new, SUPERVISOR)
         if credentials.signer.certificate != self._credentials.signer.certificate:
             later.append("the certificate")

@@ -218,6 +218,24 @@ def test_a_configuration_that_others_could_change_stops(fleet, who, name, change
     assert any(state == "fail" and str(path) in detail for state, detail in doctor.values())
 
 
+@pytest.mark.parametrize("change", [_give_away, _open_to_all, _open_to_group])
+@pytest.mark.parametrize("who", ["web1", "alice"])
+def test_a_state_directory_that_others_could_change_stops(fleet, who, change):
+    """What has run and which certificates are good is kept there: a node and a client end with one line, and 74."""
+    folder = fleet.folder / f"state-{who}"
+    folder.mkdir(mode=0o700)
+    change(folder)
+    config = str(fleet.folder / f"{who}.toml")
+    words = ["node", "--config", config] if who == "web1" else ["ping"]
+    done = fleet.cli(*words, MCSHELL_CONFIG=config)
+    assert done.returncode == 74, done
+    (line,) = done.stderr.splitlines()
+    assert str(folder) in line
+    assert "; run: ch" in line
+    state, detail = _doctor(fleet, who)["state directory"]
+    assert (state, str(folder) in detail) == ("fail", True)
+
+
 def test_a_discovery_program_that_others_could_change_is_not_run(fleet):
     """The client does not start it, by whatever way it is named, and says why."""
     program = fleet.folder / "find"

@@ -11,7 +11,7 @@ from mcshell.broker.store import MessageStore as BrokerStore
 from mcshell.client.discovery.node_cache import NodeCache
 from mcshell.client.session.session import Session
 from mcshell.client.session.transfer import export_session
-from mcshell.private import private_file, private_folder, replace_file
+from mcshell.private import UnsafeFile, private_file, private_folder, replace_file
 from tests.peers.small_disk import small_disk
 
 
@@ -59,6 +59,30 @@ def test_a_file_that_the_disk_does_not_take_is_named_and_the_old_one_stays(tmp_p
         assert refused.value.filename == str(path)
         assert set(disk.path.iterdir()) == ({path, filler} if there else {filler})
         assert not there or path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
+@pytest.mark.parametrize("below", ["", "node"])
+def test_what_is_kept_lies_where_nobody_else_can_write(tmp_path, mode, below):
+    """A folder in which others could put a file for us, or swap one of ours, is refused by name."""
+    folder = tmp_path / "state"
+    (folder / "node").mkdir(parents=True)
+    folder.chmod(mode)
+    if below and mode & stat.S_ISVTX:  # as /tmp: what is there stays whose it is
+        assert private_folder(folder / below) == folder / below
+        return
+    with pytest.raises(UnsafeFile, match=f"{folder}.*: anyone can write"):
+        private_folder(folder / below)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives folders to other users")
+def test_a_folder_that_another_user_has_made_for_us_is_refused(tmp_path):
+    """In a place where all may write somebody was there first: what he has put in is not used."""
+    tmp_path.chmod(0o1777)
+    (tmp_path / "state").mkdir(mode=0o700)
+    os.chown(tmp_path / "state", 65534, 65534)
+    with pytest.raises(UnsafeFile, match="it belongs to user 65534"):
+        NodeCache(tmp_path / "state" / "nodes.sqlite", "realm")
 
 
 def test_a_client_keeps_nothing_that_others_can_read(tmp_path, lax_umask):

@@ -238,6 +238,16 @@ def test_the_reason_in_an_error_frame() -> None:
     assert reason_of(Frame("ERROR", {}, b"")) == "ERROR without a reason"
 
 
+def test_a_brokers_words_are_a_line_without_anything_that_acts() -> None:
+    """What a broker says ends up at terminals and in logs: escapes, line ends and megabytes do not."""
+    said = reason_of(
+        Frame("ERROR", {"message": "a\n2026 INFO b\x1b[2J\u202e"}, b"\x1b]0;x\x07" * 10**6)
+    )
+    assert said.startswith(r"a\n2026 INFO b\x1b[2J\u202e: \x1b]0;x\x07")
+    assert said.isprintable()
+    assert len(reason_of(Frame("ERROR", {"message": "x" * 10**6}))) <= 1000
+
+
 def test_the_log_of_stomp_is_ours(server: Callable) -> None:
     """What stomp.py logs arrives in our tree, once; the passcode is in none of it."""
     records: list[logging.LogRecord] = []

@@ -56,12 +56,15 @@ def test_the_end_of_a_connection_fails_all_receipts() -> None:
         (0.0, "1000,1000", (0.0, 0.0)),
         (1.0, "0,3000", (3.0, 0.0)),
         (1.0, "nonsense", (0.0, 0.0)),
+        (1.0, f"1{'0' * 400},1{'0' * 400}", (0.0, 0.0)),
+        (1.0, f"1{'0' * 5000},1000", (0.0, 0.0)),
+        (1.0, "\u0661\u0660\u0660\u0660,1000", (0.0, 0.0)),
     ],
 )
 def test_heart_beats_are_the_slower_of_both(
     ours: float, theirs: str, agreed: tuple[float, float]
 ) -> None:
-    """Each direction has the longer of the two intervals, or none (STOMP 1.2, Heart-beating)."""
+    """Each direction has the longer of the two intervals, or none; what is no such pair is none of it."""
     assert agree_heartbeat(ours, theirs) == agreed
 
 

@@ -15,6 +15,7 @@ from mcshell.node.admission.policy import Authorisation, Policies
 from mcshell.node.builtin.approval import no_approvals
 from mcshell.node.builtin.job import no_jobs
 from mcshell.node.reload import SelfKnowledge, policies_of, read_agents, unusable
+from mcshell.private import UnsafeFile, check_obeyed
 from mcshell.wire.credentials import load_credentials
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ def _state(settings: Settings) -> Iterator[str]:
         yield f"state: {place} is no folder"
     elif not os.access(place, os.W_OK | os.X_OK):
         yield f"state: {place} cannot be written"
+    else:
+        try:
+            check_obeyed(place)
+        except UnsafeFile as error:
+            yield f"state: {error}"
 
 
 def _plugins() -> Iterator[str]:

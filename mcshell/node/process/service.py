@@ -12,11 +12,19 @@ import threading
 from pathlib import Path
 from typing import IO
 
-from mcshell.errors import ConfigError
+from mcshell.errors import ConfigError, printable
 from mcshell.private import FileLock, lock_file
 from mcshell.storage import is_storage_fault
 
-__all__ = ["JSONFormatter", "begin", "begin_log", "hold_state_directory", "say_ready"]
+__all__ = [
+    "JSONFormatter",
+    "LogLines",
+    "begin",
+    "begin_log",
+    "hold_state_directory",
+    "log_in_lines",
+    "say_ready",
+]
 
 
 def begin(level: str, *, as_json: bool, until_eof: bool) -> None:
@@ -36,9 +44,31 @@ def begin(level: str, *, as_json: bool, until_eof: bool) -> None:
 def begin_log(level: str, *, as_json: bool) -> None:
     """Log to standard error from `level` on, a line a record."""
     handler = logging.StreamHandler(sys.stderr)
-    plain = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    plain = LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JSONFormatter() if as_json else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+class LogLines(logging.Formatter):
+    """A line a record: what others have said in it begins no line of its own, and acts on no terminal.
+
+    Tracebacks follow it, indented.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The record's own line."""
+        return printable(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the traceback below it."""
+        line, *rest = super().format(record).split("\n")
+        return "\n".join([line, *(f"  {printable(one)}" for one in rest)])
+
+
+def log_in_lines() -> None:
+    """Have warnings that no handler takes, which Python writes to standard error, be such lines too."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(LogLines())
 
 
 class JSONFormatter(logging.Formatter):

@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mcshell.errors import ConfigError, UsageError, did_you_mean
+from mcshell.errors import ConfigError, UsageError, did_you_mean, printable
 from mcshell.private import read_obeyed
 from mcshell.values import dataclass
 
@@ -29,6 +29,7 @@ __all__ = [
 
 _PORTS = {"stomp": 61613, "stomp+ssl": 61614}
 _LOGIN_LINE = 200
+_MESSAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +156,17 @@ def _passphrase(path: str | Path) -> bytes:
 
 
 def reason_of(error: Frame) -> str:
-    """The words of a broker's ERROR frame: its message and, when it says more, its body's first line.
+    """The words of a broker's ERROR frame, in a line: its message and, when it says more, its body's first line.
 
     ActiveMQ puts a stack trace into the body, RabbitMQ the particulars.
     """
-    message = error.headers.get("message", "").strip()
+    message = error.headers.get("message", "").strip()[:_MESSAGE]
     body = error.body.decode(errors="replace").strip()
     first = body.partition("\n")[0].strip()[:_LOGIN_LINE]
     if message and (not first or first in message or "\n\tat " in body or message in first):
-        return message
-    return f"{message}: {first}" if message and first else first or "ERROR without a reason"
+        return printable(message)
+    said = f"{message}: {first}" if message and first else first or "ERROR without a reason"
+    return printable(said)
 
 
 def words_of_files(wrong: OSError | ValueError) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import socket
 import ssl
@@ -38,6 +39,7 @@ _REST = 0.003  # seconds in which more of a flood comes together
 _WORTH = 3000  # bytes that a rest must have brought
 _SLICE = 0.1  # seconds between looks at whether the attempt was called off
 _GRACE = 3.0  # intervals of silence that end a connection; ActiveMQ begins after two
+_INTERVALS = re.compile(r" *([0-9]{1,8}) *, *([0-9]{1,8}) *").fullmatch  # milliseconds
 _EAGER = 0.7  # the part of the interval after which we send ours
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -47,10 +49,10 @@ def agree_heartbeat(ours: float, theirs: str) -> tuple[float, float]:
 
     `theirs` is the header of CONNECTED: what the broker can send and wants to get, milliseconds.
     """
-    words = theirs.replace(" ", "").split(",")
-    if not ours or len(words) != 2 or not all(word.isdigit() for word in words):  # noqa: PLR2004  # a pair
+    match = _INTERVALS(theirs)
+    if not ours or match is None:
         return 0.0, 0.0
-    sends, wants = (int(word) / 1000 for word in words)
+    sends, wants = (int(word) / 1000 for word in match.groups())
     return max(ours, wants) if wants else 0.0, max(ours, sends) if sends else 0.0
 
 

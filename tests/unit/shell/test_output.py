@@ -211,6 +211,26 @@ def test_csv_and_tsv_come_back_as_they_went(rows: list[tuple[str, str]]) -> None
     assert all(line.count("\t") == 1 for line in lines[:-1])
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("web01\u200b", "web01\\u200b"),
+        ("web\u200d01", "web\\u200d01"),
+        ("web01\ufe0f", "web01\\ufe0f"),
+        ("we\xadb01\u2060\ufeff", "we\\xadb01\\u2060\\ufeff"),
+        ("ok\U000e0041\U000e0042", "ok\\U000e0041\\U000e0042"),
+        ("\u3164web01", "\\u3164web01"),
+        ("e\u0301\u0323", "e\u0301\u0323"),
+        ("\u0301" * 6, "\u0301" * 4 + "\\u0301" * 2),
+        ("\u26a0\ufe0f \U0001f469\u200d\U0001f4bb", "\u26a0\ufe0f \U0001f469\u200d\U0001f4bb"),
+        ("\u0645\u06cc\u200c\u062e", "\u0645\u06cc\u200c\u062e"),
+    ],
+)
+def test_what_nobody_sees_is_drawn(text: str, shown: str) -> None:
+    """Two names that look alike are told apart, and no pile of accents paints over the line above."""
+    assert sanitize(text) == shown
+
+
 @given(st.text(max_size=40), st.sampled_from(["table", "psql", "github", "vertical", "csv", "tsv"]))
 def test_nothing_that_a_terminal_acts_on_gets_through(text: str, form: str) -> None:
     """Escapes, C1 controls, bidi controls and carriage returns are drawn, not sent."""

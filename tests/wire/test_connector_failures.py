@@ -95,6 +95,17 @@ def test_a_server_of_old_stomp(server: Callable) -> None:
     assert text == "speaks STOMP 1.1; 1.2 is needed"
 
 
+def test_a_head_of_millions_of_lines(server: Callable) -> None:
+    """A broker that makes a gigabyte of names out of 40 MB of headers is none: they are not read."""
+    lines = "".join(f"{number:x}:\n" for number in range(150_000)).encode()
+    began = time.process_time()
+    assert "does not speak STOMP" in reason(server(b"CONNECTED\n" + lines + b"\n\0"))
+    assert "does not speak STOMP" in reason(
+        server(b"CONNECTED\na:" + b"\\c" * (20 << 20)), timeout=60
+    )
+    assert time.process_time() - began < 5
+
+
 def test_a_broker_that_nobody_knows(server: Callable) -> None:
     """A broker whose dialect we don't know is refused by its name."""
     url = server(b"CONNECTED\nversion:1.2\nserver:Apollo/1.7\n\n\0")

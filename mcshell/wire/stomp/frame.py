@@ -141,6 +141,7 @@ class Parser:
     Args:
         max_body: the largest body in bytes, larger ones are a FrameError before they are read.
         max_header: the largest command and headers together, in bytes.
+        max_headers: how many there may be.
         version: what is spoken until a CONNECT or CONNECTED goes by.
     """
 
@@ -151,13 +152,20 @@ class Parser:
         "_limit_body",
         "_limit_header",
         "_missing",
+        "_most_headers",
         "_parts",
         "version",
     )
 
     def __init__(
-        self, *, max_body: int = MAX_BODY, max_header: int = MAX_HEADER, version: str = "1.2"
+        self,
+        *,
+        max_body: int = MAX_BODY,
+        max_header: int = MAX_HEADER,
+        max_headers: int = MAX_BODY,
+        version: str = "1.2",
     ) -> None:
+        self._most_headers = max_headers
         self._limit_body = max_body
         self._limit_header = max_header
         self.version = version
@@ -270,6 +278,8 @@ class Parser:
         return end, skip
 
     def _head(self, head: bytes) -> tuple[str, dict[str, str]]:
+        if head.count(b"\n") > self._most_headers:  # each costs forty times its bytes
+            raise FrameError(f"a frame of more than {self._most_headers} headers")
         try:
             text = str(head, "utf-8")
         except UnicodeDecodeError:

@@ -37,6 +37,7 @@ outside: `Stopped`, which is KeyboardInterrupt's, so that what handles errors do
 
 from __future__ import annotations
 
+import copyreg
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -121,6 +122,13 @@ class MCShellError(Exception):
     """The root: whatever mcshell raises on purpose is one of these."""
 
     exit_code: ClassVar[int] = ExitCode.INTERNAL
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be read back as it is: a pool of processes whose child's error cannot be waits for ever.
+
+        Python itself would call the class with the message alone, where some take more, or none.
+        """
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # typeshed has it not
 
     def _render_traceback_(self) -> list[str]:
         """One line in IPython, where a traceback would tell the operator nothing."""

@@ -231,7 +231,9 @@ class Accessor:
     def _answers(self) -> Answers:
         """The rows as answers; one without a sender keeps its place."""
         rows = self._table
-        return of_frame(rows.assign(sender=rows["sender"].astype(object).fillna("")))
+        senders = rows["sender"].astype(object)
+        senders[senders.isna()] = ""
+        return of_frame(rows.assign(sender=senders))
 
     def summary(self, *columns: str) -> pd.DataFrame:
         """Each column in one row: how many answered, what is usual, the span of numbers."""

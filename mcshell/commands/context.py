@@ -45,10 +45,12 @@ if TYPE_CHECKING:
     from mcshell.filters.nodes import GroupLookup
     from mcshell.message import Filter
 
-__all__ = ["Context", "CopyProgress"]
+__all__ = ["Context", "CopyProgress", "FindReplies"]
 
 CopyProgress: TypeAlias = "Callable[[int, int], None]"
 """Is told how many bytes of how many are there."""
+FindReplies: TypeAlias = "Callable[[], Replies | None]"
+"""Gives what is waited for, None until it is there."""
 
 
 class _Shared:
@@ -76,7 +78,7 @@ class Context:
 
     `session` is the session that lines without `--session` use, `filter` the filter in force; both
     are those of all lines of the face. `ask` puts a yes-or-no question to the operator, `say` tells
-    him a line; None where nobody is there. `progress` shows how a request stands for as long as its
+    him a line; None where nobody is there. `progress` shows how a request stands, once it is found, for as long as its
     context lasts, `copying` how many bytes of how many are copied, `seen` is told which replies the operator has been shown. `stopped` says that
     Ctrl-C has cut short what a line gives, `left` that a line was to be the last.
     """
@@ -92,7 +94,7 @@ class Context:
         self.left = False
         self.ask: Callable[[str], bool] | None = None
         self.say: Callable[[str], None] | None = None
-        self.progress: Callable[[Client, Replies | None], AbstractContextManager[object]] = _hidden
+        self.progress: Callable[[FindReplies], AbstractContextManager[object]] = _hidden
         self.copying: Callable[[str], AbstractContextManager[CopyProgress]] = _untold
         self.seen: Callable[[Replies], None] = _unheeded
         self.stopped: Stopped | None = None
@@ -380,7 +382,7 @@ def _asking(library: Library, words: Sequence[str]) -> list[str]:
     return [agent, *rest]
 
 
-def _hidden(_client: Client, _replies: Replies | None) -> AbstractContextManager[object]:
+def _hidden(_find: FindReplies) -> AbstractContextManager[object]:
     return nullcontext()
 
 

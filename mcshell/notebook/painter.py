@@ -16,14 +16,13 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mcshell.errors import SessionError
 from mcshell.notebook.display import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
+    from mcshell.commands.context import FindReplies
 
 __all__ = ["Painter"]
 
@@ -90,21 +89,8 @@ class Painter:
             self._add(picture)
 
     @contextmanager
-    def progress(self, client: Client, replies: Replies | None) -> Iterator[None]:
-        """Show what is waited for, once it takes longer than half a second.
-
-        Without `replies` it is the request that this client makes next.
-        """
-        began = time.time()
-
-        def newest() -> Replies | None:
-            try:
-                found = client.replies()
-            except SessionError:
-                return None
-            return found if found.created >= began else None
-
-        find = newest if replies is None else lambda: replies
+    def progress(self, find: FindReplies) -> Iterator[None]:
+        """Show what is waited for, once it is there and takes longer than half a second."""
         picture = _Picture(find, time.monotonic() + _AFTER, _TICK)
         self._add(picture)
         try:

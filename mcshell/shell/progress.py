@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-from mcshell.errors import SessionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tqdm import tqdm
 
-    from mcshell.client.client import Client
     from mcshell.client.rpc.replies import Replies
+    from mcshell.commands.context import FindReplies
 
 __all__ = ["ProgressBar"]
 
@@ -33,12 +30,12 @@ class ProgressBar:
         self.on = on
 
     @contextmanager
-    def __call__(self, client: Client, replies: Replies | None) -> Iterator[None]:
-        """Show it for as long as the context lasts; without `replies` the one that comes next."""
+    def __call__(self, find: FindReplies) -> Iterator[None]:
+        """Show it, once it is there, for as long as the context lasts."""
         if not self.on:
             yield
             return
-        watcher = _Watcher(client, replies)
+        watcher = _Watcher(find)
         watcher.start()
         try:
             yield
@@ -74,11 +71,9 @@ class ProgressBar:
 class _Watcher(threading.Thread):
     """Draws the bar. The request itself is waited for in the main thread, where Ctrl-C comes."""
 
-    def __init__(self, client: Client, replies: Replies | None) -> None:
+    def __init__(self, find: FindReplies) -> None:
         super().__init__(name="mcshell-progress", daemon=True)
-        self._client = client
-        self._replies = replies
-        self._began = time.time()
+        self._find = find
         self._stopped = threading.Event()
 
     def stop(self) -> None:
@@ -100,17 +95,6 @@ class _Watcher(threading.Thread):
         finally:
             if bar is not None:
                 bar.close()
-
-    def _find(self) -> Replies | None:
-        """The request that was made since we began."""
-        if self._replies is None:
-            try:
-                newest = self._client.replies()
-            except SessionError:
-                return None
-            if newest.created >= self._began:
-                self._replies = newest
-        return self._replies
 
 
 def _bar(replies: Replies) -> tqdm[Any]:

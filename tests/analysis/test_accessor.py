@@ -39,6 +39,7 @@ def test_a_sender_may_stand_anywhere(shape: str) -> None:
     """As a column, the index or a level of it: targets, sets and analysis are the same."""
     rows = SHAPES[shape](frame())
     assert names_of(rows) == ("a", "b", "c")
+    assert names_of(rows.assign(name="nginx")) == ("a", "b", "c")  # which a Series has too
     assert list(rows.mco.summary("v")["answers"]) == [2]
     assert len(rows.mco - ["a"]) == 2
     assert names_of(rows.mco & ["a", "z"]) == ("a",)

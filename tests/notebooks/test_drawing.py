@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from types import SimpleNamespace
 from typing import Any
 
 import nbconvert
@@ -348,12 +347,11 @@ def test_one_thread_draws_all_and_rests() -> None:
     screen = Screen()
     painter = Painter(screen)
     asked = [replies([f"n{n}" for n in range(200)]) for _ in range(3)]
-    client: Any = SimpleNamespace(replies=lambda: asked[0])
     for one in asked[1:]:
         painter.show(one)
     screen.threads.clear()
     began = time.monotonic()
-    with painter.progress(client, asked[0]):
+    with painter.progress(lambda: asked[0]):
         for n in range(200):
             for one in asked:
                 one.tracker.enter([word(f"n{n}")])
@@ -380,8 +378,7 @@ def test_a_wait_that_was_given_up_leaves_no_bar() -> None:
     screen = Screen()
     painter = Painter(screen)
     asked = replies(["n1", "n2"], Via.QUEUE)
-    client: Any = SimpleNamespace(replies=lambda: asked)
-    with painter.progress(client, asked):
+    with painter.progress(lambda: asked):
         asked.tracker.enter([word("n1")])
         assert wait_until(lambda: len(screen.published) > 1, 20)  # the clock in it goes on
     painter.stop()
@@ -399,8 +396,7 @@ def test_a_quick_call_is_not_drawn() -> None:
     screen = Screen()
     painter = Painter(screen)
     asked = replies(["n1"])
-    client: Any = SimpleNamespace(replies=lambda: asked)
-    with painter.progress(client, None):
+    with painter.progress(lambda: asked):
         asked.tracker.enter([word("n1")])
         asked.tracker.finish()
     painter.stop()

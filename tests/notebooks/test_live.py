@@ -58,6 +58,22 @@ def test_a_foreground_call_shows_progress_only_when_it_takes_long(demo: Demo) ->
     assert all("26 ok" in one["text/plain"] for one in quick)  # a busy machine may be slow
 
 
+def test_each_of_several_threads_shows_its_own(demo: Demo) -> None:
+    """Lines that wait at the same time are shown each as it stands, and no request twice."""
+    cells = [
+        "%load_ext mcshell\nimport asyncio",
+        f"def ask():\n    df = %mco rpc rpcutil ping {SLOW}\n    return df",
+        "dfs = await asyncio.gather(*[asyncio.to_thread(ask) for _ in range(3)])",
+        "print(*[df.requestid[0][:8] for df in dfs])",
+    ]
+    book = demo.run(cells)
+    pictures = [one["text/plain"] for one in shown(book.cells[2].outputs)]
+    asked = book.cells[3].outputs[0]["text"].split()
+    assert len(set(asked)) == 3
+    for requestid in asked:
+        assert sum(f"({requestid})" in one for one in pictures) == 1
+
+
 def test_connect_alone_shows_replies_live(demo: Demo) -> None:
     """Without the magics, `mcshell.connect()` is enough for Replies to be drawn."""
     book = demo.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from datetime import timedelta
@@ -13,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell import config
-from mcshell.errors import UsageError
+from mcshell.errors import UsageError, on_one_line
 from mcshell.message import Filter, Via
 from mcshell.values import dataclass
 from mcshell.wire.destinations import check_word
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from mcshell.config import Settings
 
@@ -70,13 +71,18 @@ class Targeting:
     collective: str | None = None
 
 
+def _untold(_replies: Any) -> None:
+    """Show nobody how a request stands."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOptions:
     """One request as the operator put it. Times in seconds; None takes the settings' value.
 
     Its inputs are values (`data`), or what a line or document has, which each schema reads for itself
     (`texts`, as `Action.convert` takes them), and the words behind `--`, which are those of its one list. `emergency` is
-    why it is to be done without the approvals that it wants.
+    why it is to be done without the approvals that it wants. `announce` is given the replies once they can
+    come, for who shows how they stand while others wait.
     """
 
     agent: str
@@ -95,6 +101,7 @@ class RequestOptions:
     pool: str | None = None
     canary: str | None = None
     emergency: str = ""
+    announce: Callable[[Any], None] = _untold
 
     @property
     def put(self) -> dict[str, Any]:
@@ -294,20 +301,22 @@ def names_of(nodes: Any) -> tuple[str, ...]:
     if isinstance(nodes, str):
         return (nodes,)
     levels = getattr(getattr(nodes, "index", None), "names", ())
-    if hasattr(nodes, "columns") and "sender" in nodes.columns:
-        nodes = nodes["sender"].dropna()
+    table = hasattr(nodes, "columns")
+    if table and "sender" in nodes.columns:
+        nodes = nodes["sender"]
         if hasattr(nodes, "columns"):
             raise UsageError("nodes: a DataFrame needs one `sender` column, not several")
-    elif "sender" in levels and getattr(nodes, "name", "") != "sender":
+        nodes = (nodes.dropna if hasattr(nodes, "dropna") else nodes.drop_nulls)()  # Polars' word
+    elif "sender" in levels and (table or getattr(nodes, "name", "") != "sender"):
         nodes = nodes.index.get_level_values("sender").dropna()
-    elif hasattr(nodes, "columns"):
+    elif table:
         raise UsageError("nodes: a DataFrame needs a `sender`, as a column or in its index")
     if not isinstance(nodes, Iterable):
         raise UsageError(f"nodes: {nodes!r}: names, a Series or a DataFrame are meant")
     names: list[Any] = [getattr(one, "sender", one) for one in nodes]
     for name in names:
         if not isinstance(name, str):
-            raise UsageError(f"nodes: {name!r} is no name of a node")
+            raise UsageError(f"nodes: {on_one_line(reprlib.repr(name))} is no name of a node")
     return tuple(names)
 
 

@@ -252,6 +252,7 @@ class Requester:
         for why in set(divided.unfit.values()):
             hub.judge(tracker, [name for name, one in divided.unfit.items() if one == why], why)
         replies = Replies(tracker, action, run.stop, client=self.client)
+        ask.announce(replies)
         if not ask.wait:
             self._background.start(run, lambda: self._run_unattended(run, run_settings, tracker))
             return replies
@@ -308,6 +309,7 @@ class Requester:
         timeout = self.settings.client.timeout if ask.timeout is None else ask.timeout
         outbox = self._hub.outbox
         replies = Replies(tracker, action, outbox=outbox, patience=timeout, client=self.client)
+        ask.announce(replies)
         if ask.wait:
             return replies.wait(timeout)
         replies.wait_confirmed(timeout)

@@ -37,7 +37,7 @@ def replies(context: Context, options: request_options.RepliesOptions) -> Replie
         return shaped(context, options, found, client)
     if options.timeout is not None and options.format != "jsonl":
         try:
-            with context.progress(client, found):
+            with context.progress(lambda: found):
                 found.wait_last(options.timeout)
         except Stopped as stopped:
             found = stopped_with(context, stopped)

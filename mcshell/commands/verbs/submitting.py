@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mcshell.errors import Stopped, UsageError
@@ -29,8 +30,10 @@ _SENDING = 60.0
 def put(context: Context, options: Options, ask: RequestOptions) -> Replies:
     """Ask; a command line that leaves at once (`-b`) has sent everything before it does."""
     client = context.client(options.session)
+    asked: list[Replies] = []
+    ask = replace(ask, announce=asked.append)
     try:
-        with context.progress(client, None):
+        with context.progress(lambda: asked[0] if asked else None):
             replies = client.ask(ask, confirmation(context, options))
     except Stopped as stopped:
         return stopped_with(context, stopped)

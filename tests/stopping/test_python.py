@@ -141,3 +141,33 @@ def test_a_program_that_is_stopped_ends_with_130(done: subprocess.CompletedProce
     assert done.returncode == 130, done.stderr
     assert "Stopped: stopped: <Replies mark once" in done.stderr
     assert os.fspath(PROGRAM) in done.stderr
+
+
+AFTER_MAIN = """
+import atexit, threading, mcshell
+def ask(client):
+    for _ in range(10):
+        print(*[row.state for row in client.rpc("rpcutil", "ping").rows()], sep="\\n", flush=True)
+def after(client):
+    threading.main_thread().join()
+    ask(client)
+client = mcshell.connect()
+atexit.register(ask, client)
+for _ in range(8):
+    threading.Thread(target=after, args=(client,)).start()
+"""
+
+
+def test_the_end_of_the_main_thread_is_not_the_end(fleet: Fleet) -> None:
+    """What other threads then ask, and what is done at exit, is answered by all."""
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER_MAIN],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+        cwd=fleet.folder,
+        env={**fleet.environ, "MCSHELL_STATE": str(fleet.folder / "state-after-main")},
+    )
+    assert done.stderr == ""
+    assert done.stdout.split() == ["ok"] * (9 * 10 * len(fleet.names))

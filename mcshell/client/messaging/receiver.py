@@ -17,12 +17,12 @@ import threading
 import time
 import weakref
 from collections import Counter, OrderedDict
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
+from mcshell.client.messaging.helpers import Helpers
 from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.messaging.rejections import Rejections
 from mcshell.client.messaging.signature_process import SignatureProcess
@@ -43,6 +43,7 @@ from mcshell.wire.documents.envelope import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, MutableMapping, Sequence
+    from concurrent.futures import Future
 
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.ledger import LedgerEntry
@@ -233,7 +234,7 @@ class Receiver:
         """When something was last committed to the disk (monotonic)."""
         self._came = 0
         """How many the last group had."""
-        self._helpers = ThreadPoolExecutor(2, thread_name_prefix="mcshell-replies")
+        self._helpers = Helpers(2, "mcshell-replies")
         """One verifies half of what arrives together, one keeps what came before it."""
         self.junk: Counter[str] = Counter()
         self.refused = Rejections(verifier)

@@ -43,11 +43,12 @@ _QUIET = ("json", "jsonl")
 _PLAIN = ("csv", "tsv")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _SHORT = 8  # letters of a request's id
+_UNTOLD = 80  # columns of a terminal that says 0: of `script` or `ssh -tt` with no other behind it
 
 
 def _terminal_width(out: TextIO | None = None) -> int | None:
     out = out or sys.stdout
-    return os.get_terminal_size(out.fileno()).columns if out.isatty() else None
+    return os.get_terminal_size(out.fileno()).columns or _UNTOLD if out.isatty() else None
 
 
 @dataclass(frozen=True, slots=True)

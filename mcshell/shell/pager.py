@@ -18,6 +18,7 @@ _SPARE = 2  # lines: the prompt that follows
 _LESS: Final = "less -FRX"  # what fits one screen stays there; colours; the text is left on it
 _COLOURS = re.compile(r"(\S*/)?less\b.* -?\w*[rR]")
 _COMMAND_NOT_FOUND = 127
+_UNTOLD = 24  # lines of a terminal that says 0
 
 
 def page(text: str) -> bool:
@@ -28,7 +29,7 @@ def page(text: str) -> bool:
     """
     if not sys.stdout.isatty():
         return False
-    if text.count("\n") + _SPARE <= os.get_terminal_size(sys.stdout.fileno()).lines:
+    if text.count("\n") + _SPARE <= (os.get_terminal_size(sys.stdout.fileno()).lines or _UNTOLD):
         return False
     command = os.environ.get("PAGER")
     if command is None:

@@ -155,6 +155,8 @@ def _pieces(line: str, width: int) -> Iterator[str]:
     """A line broken where there is white space, else where it must be."""
     while _wide(line) > width:
         part = _first(line, width)
+        if part == line:  # a letter wider than the column
+            break
         space = part.rfind(" ") if line[len(part)] != " " else len(part)
         part = line[:space] if space > 0 else part
         yield part.rstrip()

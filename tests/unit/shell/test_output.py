@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from dataclasses import replace
 from datetime import datetime
 
@@ -69,6 +70,19 @@ def test_what_does_not_fit_is_left_out_by_name() -> None:
     assert err == "not shown: up, tags, more (--format vertical shows all)\n"
     for form in ("table", "vertical"):
         assert shown(table, form, 20)[0] == render(COLUMNS, ROWS, form)
+
+
+def test_a_terminal_of_no_size_shows_tables() -> None:
+    """One that says 0 columns, as without a terminal behind it, is as wide as one of old."""
+    behind, there = os.openpty()
+    with os.fdopen(there, "w") as out, os.fdopen(behind, "rb", buffering=0):
+        assert os.get_terminal_size(there).columns == 0
+        assert Screen(out=out, width=1).measured().width == 80
+
+
+def test_a_letter_wider_than_its_column_is_shown() -> None:
+    """The narrowest terminal there is shows what is there, letter below letter."""
+    assert fitted(("a",), [["日本"]], 1).cells == [["日\n本"]]
 
 
 def test_the_least_important_columns_go_first() -> None:

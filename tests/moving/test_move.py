@@ -115,6 +115,16 @@ def test_all_that_waits_goes_over_in_order(move: Move) -> None:
     assert (code, rows) == (0, {}), said
 
 
+@ways("to RabbitMQ")
+def test_a_list_that_was_made_by_hand_has_its_spaces(move: Move) -> None:
+    """A number behind a space is no part of the queue's name: what waits there is taken."""
+    queue = move.queue("work", "web1")
+    with Bare(move.old).connect() as bare:
+        bare.send(f"/queue/{queue}", b"wait", {}, persistent=True)
+    code, rows, said = move(f"{queue} 1")
+    assert (code, rows[queue]["taken"]) == (0, 1), said
+
+
 @pytest.mark.activemq
 def test_of_many_queues_none_is_forgotten(
     activemq: Broker, embedded: Broker, tmp_path: Path

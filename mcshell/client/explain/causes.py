@@ -82,7 +82,7 @@ class Evidence:
     request; `refused` why a message in the node's name was refused here; `own` what is
     wrong with our own certificate; `machines` those that answer under its name, where there are
     several; `turned_away` why it has refused our probe, as it says in a registration; `members` the known nodes that serve the request's pool;
-    `offline` why we could ask nobody.
+    `offline` why we could ask nobody; `held_back` what says that the broker takes nothing of ours.
     """
 
     node: str
@@ -98,6 +98,7 @@ class Evidence:
     turned_away: str = ""
     members: tuple[str, ...] = ()
     offline: str = ""
+    held_back: str = ""
 
     @property
     def durable(self) -> bool:
@@ -197,6 +198,8 @@ def _ours(evidence: Evidence) -> Iterator[Cause]:
         yield Cause("not sent", "observed", entry.reason)
     if evidence.offline:
         yield Cause("we have no broker", "observed", evidence.offline)
+    if evidence.held_back:
+        yield Cause("the broker holds back what we send", "observed", evidence.held_back)
     if evidence.own is not None:
         what = "revoked" if evidence.own.reason is Reason.REVOKED else evidence.own.reason.value
         yield Cause(f"our own certificate: {what}", "observed", str(evidence.own))

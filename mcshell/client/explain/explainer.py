@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.client.explain.causes import Cause, Evidence, Probe, causes
-from mcshell.errors import ConnectionLost, Reason, Rejected
+from mcshell.errors import ConnectionLost, Reason, ReceiptTimeout, Rejected
 from mcshell.message import Filter, new_nonce
 from mcshell.values import dataclass
 
@@ -111,16 +111,20 @@ class Explainer:
             if row is not None and row.reply is not None
         }
         people = [node for node in dict.fromkeys(meant) if not node.startswith(_POOL)]
-        told, offline = _Told({}, {}), ""
+        told, offline, held_back = _Told({}, {}), "", ""
         machines: dict[str, list[str]] = {}
         try:
             told = self._probe([node for node in people if node not in answered], record)
             there = [node for node in people if node in answered or node in told.probes]
             machines = self._machines(there, record)
+            if len(there) < len(people):
+                self._hub.check_sending()
         except ConnectionLost as error:
             offline = error.reason
+        except ReceiptTimeout as error:
+            held_back = str(error)
         return [
-            causes(self._evidence(node, name, row, record, told, machines, offline))
+            causes(self._evidence(node, name, row, record, told, machines, offline, held_back))
             for node, (name, row) in zip(meant, asked, strict=True)
         ]
 
@@ -133,6 +137,7 @@ class Explainer:
         told: _Told,
         machines: Mapping[str, Sequence[str]],
         offline: str,
+        held_back: str,
     ) -> Evidence:
         """What is known of one node; `asked` is its row of the request."""
         now = time.time()
@@ -150,6 +155,7 @@ class Explainer:
             refused=None if probe is not None else self._refused(node),
             own=self._own(now),
             offline=offline,
+            held_back=held_back,
             machines=tuple(machines.get(node, ())),
             turned_away=told.refusals.get(node, ""),
             members=() if record is None else self._members(record, now),

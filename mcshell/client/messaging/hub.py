@@ -30,6 +30,7 @@ from mcshell.client.store.records import NewRequest, ReplyRecord
 from mcshell.errors import MachineError, WireError
 from mcshell.message import State
 from mcshell.values import dataclass
+from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import BodyLimits
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = ["SessionHub", "Submission"]
 log = logging.getLogger(__name__)
 
 _POLL = 0.05
+_CONFIRM = 5.0  # seconds in which a broker says that it has taken what is sent
 _NEWEST = 2  # ledgers that are kept in memory, though nobody has them
 
 
@@ -248,6 +250,11 @@ class SessionHub:
         self._others.stop()
         self._held.stop()
         self.outbox.stop()
+
+    def check_sending(self) -> None:
+        """See whether the broker takes what we send; raises ReceiptTimeout or ConnectionLost."""
+        where = destinations.session(self._settings.collective.main, self.request_sender.caller)
+        self._transport.check_sending(where, _CONFIRM)
 
     def close(self) -> None:
         """Keep what has arrived, and free the session."""

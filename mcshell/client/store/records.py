@@ -102,6 +102,9 @@ class OutgoingMessage:
     certificate: str
     expires: float = 0.0
 
+    def __str__(self) -> str:
+        return f"request {self.request[:8]} to {self.sender}"
+
     @property
     def digest(self) -> SignedDigest:
         """What a reply to it says that it answers."""

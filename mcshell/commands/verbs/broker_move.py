@@ -91,7 +91,8 @@ def _listed(context: Context, file: str | None) -> dict[str, int | None] | None:
         raise ConfigError(f"--queues {file}: {error}", origin=file) from error
     found: dict[str, int | None] = {}
     for line in text.splitlines():
-        name, _, count = line.strip().partition("\t")
+        words = line.strip().split("\t" if "\t" in line else None)  # a list made by hand
+        name, count = ([*words, "", ""])[:2]
         if name and (name, count) != ("name", "messages"):
             found[name] = int(count) if count.isdigit() else None
     return found

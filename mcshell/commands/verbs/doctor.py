@@ -24,6 +24,7 @@ from mcshell.config.mcollective import LEAVES_OPEN
 from mcshell.errors import ConfigError, DDLError, FilterError, MCShellError, PluginError
 from mcshell.private import check_obeyed, private_folder
 from mcshell.storage import storage_flaws
+from mcshell.wire import destinations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -243,11 +244,22 @@ def _broker(settings: Settings, url: str) -> str:
     try:
         connection.start(_CONNECT)
         took = (time.monotonic() - began) * 1000
+        connection.check_sending(_writable(settings), _CONNECT)
         said = f"speaks {connection.dialect.name}, connected in {took:.0f} ms"
         doubt = caution(connection.server, datetime.now(UTC).date())
         return f"warn: {doubt}; it {said}" if doubt else said
     finally:
         connection.close()
+
+
+def _writable(settings: Settings) -> str:
+    """A topic to which this certificate's holder may write."""
+    from mcshell.wire.credentials import load_credentials  # noqa: PLC0415 - as above
+
+    who = load_credentials(settings.pki).signer.identity
+    main = settings.collective.main
+    is_node = who.kind == "node"
+    return destinations.registration(main) if is_node else destinations.session(main, who.callerid)
 
 
 def _old_keys(settings: Settings) -> str:

@@ -106,6 +106,9 @@ class OutboxMessage:
     certificate: str
     number: int | None = None
 
+    def __str__(self) -> str:
+        return f"the reply of {self.identity} to {self.request[:8]}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkResult:

@@ -19,6 +19,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from mcshell.errors import ConnectionLost, MCShellError, ReceiptTimeout
+from mcshell.wire.stomp.dialects import passing
+from mcshell.wire.stomp.transport import RepeatedFailures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,6 +62,7 @@ class ConfirmedSender(Generic[M]):
         self._window = _WINDOW
         self._strikes: Counter[M] = Counter()
         """How often each was alone on its way when the connection broke."""
+        self._waits = RepeatedFailures()
         self._aside: dict[M, float] = {}
         """Messages over which the broker ended the connection, and until when (monotonic)."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -133,7 +136,8 @@ class ConfirmedSender(Generic[M]):
                 if self._stopped.is_set():
                     return
                 if isinstance(error, MCShellError):
-                    log.warning("the outbox waits: %s", error)
+                    level = logging.WARNING if self._waits.is_news(str(error)) else logging.DEBUG
+                    log.log(level, "the outbox waits: %s", error)
                 else:
                     log.exception("the outbox stumbled")
                 self._stopped.wait(_PAUSE)
@@ -193,8 +197,11 @@ class ConfirmedSender(Generic[M]):
                 confirmed.append(message)
             except (ConnectionLost, ReceiptTimeout) as error:
                 failures[str(error)] += 1
-                broke = isinstance(error, ConnectionLost)
+                # a store that is full says nothing of this message
+                broke = isinstance(error, ConnectionLost) and not passing(error.reason)
         self.confirmed(confirmed)
+        if confirmed:
+            self._waits.forget()
         if self._strikes:
             for message in confirmed:
                 self._strikes.pop(message, None)
@@ -220,5 +227,5 @@ class ConfirmedSender(Generic[M]):
             del self._strikes[message]
             return
         seconds = min(_ASIDE_AT_MOST, _ASIDE * 2 ** min(more, 10))
-        log.error("no broker takes %.200r: set aside for %.0f s", message, seconds)
+        log.error("no broker takes %.200s: set aside for %.0f s", message, seconds)
         self._aside[message] = time.monotonic() + seconds

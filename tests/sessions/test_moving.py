@@ -93,11 +93,13 @@ def test_a_session_that_was_only_just_named_is_handed_over(fleet, state):
     """What began as a scratch session is claimed elsewhere as soon as it has a name."""
     older = fleet.client(state=state)
     asked = older.rpc("rpcutil", "ping", via="queue", nodes=[NAMES[0], "ghost"], wait=False)
+    # what came after the export, and before the claim, would be in the older one's file alone
+    assert wait_until(lambda: asked.stats["ok"] == 1, 60)
     older.session.save("friday")
     path = export_session(fleet.folder / state, "friday", fleet.folder / f"{state}.mcs")
     bring_in(fleet, f"{state}-b", path)
     with fleet.client(state=f"{state}-b", session="friday") as newer:
-        assert wait_until(lambda: not older.session.holds, 10)
+        assert wait_until(lambda: not older.session.holds, 60)
         assert any("was taken over by" in notice for notice in older.notices)
         assert newer.replies(asked.requestid).wait(10).stats["ok"] == 1
     older.close()

@@ -20,6 +20,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcshell.enrolment.store import StoredRequest, StoredToken
 from mcshell.errors import Reason, Rejected, UsageError, did_you_mean
@@ -122,7 +123,7 @@ class EnrolmentService:
         if request.token is not None and (stored is None or not vouches(stored.token, message)):
             return _refusal(message, "no token of this CA vouches for it", None)
         if (known := self._store.request(message.digest)) is not None:
-            return self._answered(known if known.state != "signing" else self._signed(known))
+            return self._answered(self._as_it_stands(known, now))
         why = None if stored is None else _unfit(stored, request, now)
         if why is None:
             self._store.forget(now - _UNVOUCHED_FOR)
@@ -146,6 +147,20 @@ class EnrolmentService:
             if not why:
                 return self._answered(new if by_hand else self._signed(new))
         return _refusal(message, why, stored)
+
+    def _as_it_stands(self, known: StoredRequest, now: float) -> StoredRequest:
+        """A request that came again: signed where that was decided; it waits where what it got is good no more."""
+        if known.state == "signing":
+            return self._signed(known)
+        if known.state != "signed":
+            return known
+        der = x509.load_pem_x509_certificate(known.certificate).public_bytes(Encoding.DER)
+        try:
+            self._examine(base64.b64encode(der).decode("ascii"), now)
+        except Rejected as why:
+            self._store.note(known.digest, "waiting", reason=f"it was signed before: {why}")
+            return self._store.request(known.digest) or known
+        return known
 
     def refresh(self) -> None:
         """Sign the revocation list anew once a day: who is signed, or renews, gets it."""
@@ -238,17 +253,21 @@ class EnrolmentService:
     def _old_certificate(self, request: EnrolmentRequest, now: float) -> tuple[Identity, x509.Name]:
         """Whose certificate a request names, and which CA's; raises Rejected unless it is good, and the asker's."""
         text = request.renews or ""
-        self._verifier.use_cas(self._authority.ca_pem)
-        crl = self._authority.crl_pem
-        if crl != self._verifier.crl_pem:
-            self._verifier.update_crl(crl)
-        old = self._verifier.examine(text, now=now)
+        old = self._examine(text, now)
         certificate = x509.load_der_x509_certificate(base64.b64decode(text))
         if (old.kind, old.name) != (request.kind, request.name):
             raise Rejected(Reason.WRONG_SENDER, f"it renews the {old.kind} {old.name}")
         if not same_key(request.public, certificate.public_key()):
             raise Rejected(Reason.WRONG_SENDER, f"it has another key than {old.name}'s certificate")
         return old, certificate.issuer
+
+    def _examine(self, text: str, now: float) -> Identity:
+        """Whose certificate (base64) it is; raises Rejected unless it is good now."""
+        self._verifier.use_cas(self._authority.ca_pem)
+        crl = self._authority.crl_pem
+        if crl != self._verifier.crl_pem:
+            self._verifier.update_crl(crl)
+        return self._verifier.examine(text, now=now)
 
     def _signed(self, one: StoredRequest, *, renew: bool = False) -> StoredRequest:
         """Sign a request that is decided; one whose name has got another certificate waits."""

@@ -123,6 +123,28 @@ def test_a_request_that_comes_twice_counts_once(service: EnrolmentService, tmp_p
     assert len({one.certificate for one in answers}) == 1
 
 
+@pytest.mark.parametrize("why", ["cert_expired", "revoked"])
+def test_a_request_whose_certificate_is_good_no_more_waits_for_a_hand(
+    service: EnrolmentService, authority: Authority, tmp_path: Path, why: str
+) -> None:
+    """Of a machine that comes for its answer too late: else it would get for ever what it cannot take."""
+    vouching = token(service)
+    first = begin(tmp_path, "web1", "node", vouching)
+    if why == "cert_expired":
+        with EnrolmentStore(authority.directory) as store:
+            EnrolmentService(authority, store, lifetime=1.0).receive(first)
+        time.sleep(2.1)  # its last second is over
+    else:
+        service.receive(first)
+        authority.revoke("web1")
+    said, _ = service.receive(begin(tmp_path, "web1", "node", vouching))
+    assert (said.state, said.certificate) == ("waiting", b"")
+    assert f"it was signed before: {why}" in said.reason
+    ((_, answer),) = service.sign(["web1"])
+    found = accept(tmp_path, "web1", "node", answer, token=vouching, ca=vouching.ca)
+    assert found.state == "signed"
+
+
 def used_up(service: EnrolmentService) -> EnrolmentToken:
     """A token for one machine, which has been."""
     found = token(service, count=1)
@@ -317,7 +339,8 @@ def test_an_impostors_answer_is_not_taken(
     }
     if case == "revoked":
         service._authority.revoke("web1")
-        answers[case] = service.receive(request)[1]
+        revoked = replace(good, crl=service._authority.crl_pem)
+        answers[case] = seal_answer(revoked, vouching, ours)
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     with pytest.raises(Rejected):
         accept(folder, "web1", "node", answers[case], token=vouching, ca=vouching.ca)

@@ -113,6 +113,17 @@ def named(common: str, *names: x509.GeneralName) -> Callable[[Step, Path], None]
     return put
 
 
+def old_hash(step: Step, folder: Path) -> None:
+    """Signed by a CA of openssl's that nobody has told of SHA-256."""
+    for words in (
+        "req -x509 -newkey rsa:2048 -nodes -subj /CN=old -keyout old.key -out ca.pem",
+        "req -new -key web1.key -subj /CN=web1 -out web1.csr",
+        "x509 -req -sha1 -in web1.csr -CA ca.pem -CAkey old.key -set_serial 7 -out web1.pem",
+    ):
+        run(["openssl", *words.split()], folder)
+    (folder / "c.toml").write_text(CONFIG.replace('crl = "crl.pem"\n', ""))
+
+
 FLAWS: dict[str, tuple[Any, str, str]] = {
     "no intermediate": (no_intermediate, "fail", "an intermediate is missing in"),
     "another CA": (another_ca, "fail", ", or it is another CA's: "),
@@ -121,6 +132,7 @@ FLAWS: dict[str, tuple[Any, str, str]] = {
     "a list that ended": (ended_list, "warn", "in pki.crl ended on"),
     "capitals": (named("Web1", DNS("Web1")), "warn", "'Web1' has capitals: here it is 'web1'"),
     "two names": (named("web1", DNS("puppet"), DNS("web1")), "warn", "brokers know it as 'web1'"),
+    "an old hash": (old_hash, "fail", "web1.pem is signed with sha1, which nobody takes"),
     "a wildcard": (named("*.example.com"), "fail", "a wildcard certificate, which names nobody"),
 }
 

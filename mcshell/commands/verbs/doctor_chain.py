@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 from mcshell.errors import ConfigError
 from mcshell.pki.chain import certificates_in, issuers_of, lacking
-from mcshell.wire.documents.trust import load_anchors, load_crls
+from mcshell.wire.documents.trust import load_anchors, load_crls, weakly_signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,8 @@ def chain_of(ca: Path, cert: Path, crl: Path | None, now: float) -> str:
     leaf, *given = certificates_in(cert.read_bytes(), str(cert))
     lists = load_crls(crl.read_bytes(), anchors, points=None) if crl is not None else []
     issuers = issuers_of(leaf, [anchor.certificate for anchor in anchors])
+    if (why := weakly_signed(leaf)) is not None:
+        raise ConfigError(f"{cert} is {why}, which nobody takes: have it issued anew, with SHA-256")
     if not issuers:
         by = leaf.issuer.rfc4514_string()
         beside = f": it is in {cert} only" if issuers_of(leaf, given) else ", or it is another CA's"

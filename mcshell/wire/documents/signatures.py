@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcshell.errors import ConfigError, Reason, Rejected
@@ -35,6 +36,7 @@ from mcshell.wire.documents.trust import (
     load_crls,
     load_lists,
     refuse_unfit,
+    weakly_signed,
 )
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ log = logging.getLogger(__name__)
 # Characters of base64: an RSA-4096 certificate with many names has some 3,000.
 MAX_CERTIFICATE: Final = 8192
 MAX_SIGNATURE: Final = 1024
+MAX_RSA: Final = MAX_SIGNATURE // 4 * 3 * 8
 # Seconds that the CA's clock may be before ours, when a list's age counts.
 _AHEAD: Final = 300.0
 VERSION: Final = 2
@@ -90,6 +93,12 @@ class Signer:
             if not same_key(key, certificate.public_key()):
                 raise ConfigError("the key is not the certificate's")
             key = signing(key)
+        public = certificate.public_key()
+        if isinstance(public, RSAPublicKey) and public.key_size > MAX_RSA:
+            raise ConfigError(
+                f"an RSA key of {public.key_size} bits: what it signs is longer than anybody takes;"
+                f" {MAX_RSA} are the most"
+            )
         self.identity: Identity = identity_of(certificate, operators)
         self.certificate: str = _encode(certificate.public_bytes(Encoding.DER))
         self._key: PublicKey = certificate.public_key()  # type: ignore[assignment] # identity_of: one that we take
@@ -532,6 +541,10 @@ def _anchor_of(certificate: x509.Certificate, anchors: Iterable[Anchor]) -> Anch
         except (*UNPARSABLE, InvalidSignature):
             continue
         return anchor
+    if (
+        why := weakly_signed(certificate)
+    ) is not None:  # which `cryptography` does not check at all
+        raise Rejected(Reason.BAD_CERTIFICATE, why)
     raise Rejected(Reason.FOREIGN_CA, f"issued by {certificate.issuer.rfc4514_string()[:120]!r}")
 
 

@@ -39,6 +39,7 @@ __all__ = [
     "load_crls",
     "load_lists",
     "refuse_unfit",
+    "weakly_signed",
 ]
 
 _PROCESSED: Final = frozenset(
@@ -187,9 +188,8 @@ def _no_anchor(certificate: x509.Certificate) -> str | None:
     ends = _value(found, x509.ExtendedKeyUsage)
     if ends is not None and _ENDS.isdisjoint(ends):
         return "is no CA for us: its extended key usage is for something else"
-    algorithm = certificate.signature_hash_algorithm
-    if algorithm is not None and algorithm.name in _WEAK:
-        return f"is a CA signed with {algorithm.name}"
+    if (why := weakly_signed(certificate)) is not None:
+        return f"is a CA {why}"
     try:
         refuse_weak(certificate.public_key())
     except ValueError as error:
@@ -219,9 +219,14 @@ def refuse_unfit(certificate: x509.Certificate, kind: Kind) -> None:
     meant = _OPERATOR_ENDS if kind == "operator" else _ENDS
     if ends is not None and meant.isdisjoint(ends):
         raise Rejected(Reason.BAD_CERTIFICATE, "its extended key usage is for something else")
+    if (why := weakly_signed(certificate)) is not None:
+        raise Rejected(Reason.BAD_CERTIFICATE, why)
+
+
+def weakly_signed(certificate: x509.Certificate) -> str | None:
+    """By which hash a certificate is signed that is broken; None where it is not; raises as UNPARSABLE."""
     algorithm = certificate.signature_hash_algorithm
-    if algorithm is not None and algorithm.name in _WEAK:
-        raise Rejected(Reason.BAD_CERTIFICATE, f"signed with {algorithm.name}")
+    return f"signed with {algorithm.name}" if algorithm and algorithm.name in _WEAK else None
 
 
 def load_crls(

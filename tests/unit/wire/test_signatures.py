@@ -521,3 +521,11 @@ def test_threads_share_a_verifier(authority):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_key_whose_signatures_nobody_takes_is_said_by_who_would_sign(authority):
+    """An RSA key of 8192 bits: each message would be refused by each node, one by one."""
+    public = rsa.RSAPublicNumbers(65_537, (1 << 8191) + 1).public_key()
+    certificate = x509.load_pem_x509_certificate(authority.certify("eve", "operator", public))
+    with pytest.raises(ConfigError, match=r"an RSA key of 8192 bits: .* 6144 are the most"):
+        Signer(certificate, lambda body: body)

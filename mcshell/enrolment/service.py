@@ -149,7 +149,7 @@ class EnrolmentService:
         return _refusal(message, why, stored)
 
     def _as_it_stands(self, known: StoredRequest, now: float) -> StoredRequest:
-        """A request that came again: signed where that was decided; it waits where what it got is good no more."""
+        """A request that came again; it waits where what it got is good no more."""
         if known.state == "signing":
             return self._signed(known)
         if known.state != "signed":
@@ -170,7 +170,7 @@ class EnrolmentService:
             self._verifier.update_crl(self._authority.crl_pem)
 
     def waiting(self) -> list[StoredRequest]:
-        """The requests that wait for a hand, the oldest first, each with its reason as it is now."""
+        """The requests that wait for a hand, the oldest first, with the reason now."""
         return [
             replace(one, reason=self._taken(one.name) or one.reason)
             for one in self._store.waiting()
@@ -183,7 +183,7 @@ class EnrolmentService:
 
         Each comes back with its answer. Where a name has asked with several keys its own word signs
         none of them: which is the machine's? A pattern signs nobody whose name has a certificate, or
-        had one: such a machine is told by its own word from one that asks in its place.
+        had one: somebody else may be asking in its place.
 
         Raises:
             UsageError: nobody of a name waits, or it has asked with several keys.
@@ -307,7 +307,7 @@ class EnrolmentService:
     def postponed(
         self, message: EnrolmentMessage, request: EnrolmentRequest, why: str
     ) -> EnrolmentMessage:
-        """The answer to a request that is signed and cannot be told so yet, or cannot be decided now."""
+        """The answer to a request of which nothing can be told yet."""
         stored = None if request.token is None else self._store.token(request.token)
         vouching = stored.token if stored and vouches(stored.token, message) else None
         answer = EnrolmentAnswer(request=message.digest, state="waiting", reason=why)

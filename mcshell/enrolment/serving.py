@@ -124,7 +124,7 @@ class EnrolmentServer:
         )
 
     def _turn(self) -> None:
-        """Answer what came; what the CA cannot do now (its disk is full) is said, and asked for again."""
+        """Answer what came since the last turn."""
         group = self._group()
         try:
             self._service.refresh()
@@ -137,7 +137,7 @@ class EnrolmentServer:
         self._report()
 
     def _answer(self, collective: str, message: EnrolmentMessage) -> _Answered | None:
-        """The answer to one, where there is one that can be believed."""
+        """The answer, where it can be believed."""
         try:
             request = open_request(message)
             answer, sealed = self._service.answer(message, request)
@@ -199,7 +199,7 @@ class EnrolmentServer:
             log.warning("an answer is lost, and will be asked for again: %s", error)
 
     def _complain(self, error: MCShellError | OSError) -> None:
-        """Say why the CA cannot sign now, once a minute at most."""
+        """Say so once a minute at most."""
         now = time.monotonic()
         if now - self._complained > _REPORT:
             log.error("the CA cannot sign now: %s", error)

@@ -84,15 +84,15 @@ class Authority:
         home = Path(directory)
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with held(home / _JOURNAL) as journal:
-            for file in ("ca.pem", _JOURNAL):
-                if (home / file).exists() and (file != _JOURNAL or os.fstat(journal).st_size):
-                    raise ConfigError(f"{home / file} is there already: this directory holds a CA")
+            file = home / "ca.pem"
+            if file.exists() or os.fstat(journal).st_size:
+                raise ConfigError(f"{home} holds a CA already, or its journal")
             if not (home / "ca.key").exists():  # else an earlier call had got so far
                 replace_file(home / "ca.key", dump_private(Ed25519PrivateKey.generate()), 0o600)
             key = load_private(read_private(home / "ca.key"), str(home / "ca.key"))
             since = time.time() if not_before is None else not_before
             certificate = certificates.build_ca(key, name, since)
-            replace_file(home / "ca.pem", certificate.public_bytes(Encoding.PEM), 0o644)
+            replace_file(file, certificate.public_bytes(Encoding.PEM), 0o644)
         return cls.open(home)
 
     @classmethod
@@ -109,7 +109,7 @@ class Authority:
         return authority
 
     def _go_on(self) -> None:
-        """Do what was left undone by a command that was broken off."""
+        """Finish what was broken off."""
         with self._journal():
             rotation.tidy_keys(self.directory, self._cas)
             listed = self._listed()
@@ -367,11 +367,8 @@ class Authority:
         return number
 
     def _listed(self) -> dict[str, tuple[int, dict[int, float]]]:
-        """By the CA: the number of its list that is there, and what is revoked in it, and when.
-
-        That may be more than the journal knows: of a directory that is an older copy of itself, into
-        which somebody has brought the newest list.
-        """
+        """By the CA: the number of its list, and who is revoked in it, when."""
+        # More than the journal knows, where the directory is an older copy with the newest list.
         path = self.directory / "crl.pem"
         if not path.exists():
             return {}
@@ -391,7 +388,7 @@ class Authority:
         return found
 
     def _revoked(self, ca: rotation.KeyedCA) -> dict[int, float]:
-        """Of what a CA has issued itself what is revoked, and when."""
+        """What a CA has issued and taken back, when."""
         return {
             entry.serial: entry.revoked
             for entry in self._by_serial.values()
@@ -566,9 +563,7 @@ class Authority:
 
 
 def _no_list(path: Path, why: str) -> ConfigError:
-    return ConfigError(
-        f"{path}: no revocation list of this CA ({why}): bring the newest one here, from any node"
-    )
+    return ConfigError(f"{path}: no revocation list of this CA ({why}): bring the newest one here")
 
 
 def _marked(name: str, mark: str | None) -> str:

@@ -182,8 +182,8 @@ class EnrolmentService:
         """Sign what waits, by name or by the beginning of its digest, and the names that match.
 
         Each comes back with its answer. Where a name has asked with several keys its own word signs
-        none of them: which is the machine's? A pattern signs nobody whose name has a certificate, or
-        had one: somebody else may be asking in its place.
+        none of them: which is the machine's? A pattern signs no operator, and no name that has
+        a certificate or had one: who is asking in its place?
 
         Raises:
             UsageError: nobody of a name waits, or it has asked with several keys.
@@ -192,7 +192,8 @@ class EnrolmentService:
         meant = {one.digest: one for one in (_meant(waiting, word.lower()) for word in words)}
         names = {one.name for one in waiting if matching and fnmatchcase(one.name, matching)}
         matched = [_meant(waiting, name) for name in sorted(names)]
-        free = {one.digest: one for one in matched if not self._taken(one.name)}
+        nodes = [one for one in matched if one.kind == "node"]
+        free = {one.digest: one for one in nodes if not self._taken(one.name)}
         left = [one for one in matched if one.digest not in free | meant]
         found = [*(self._signed(one, renew=True) for one in (meant | free).values()), *left]
         return [(one, self._answered(one)[1]) for one in found]

@@ -219,15 +219,25 @@ def test_a_pattern_signs_nobody_in_the_place_of_one_who_has_a_certificate(
 ) -> None:
     """Of two who asked for one name the other still waits when one is signed, and its reason says so."""
     requests = [make_request("db1", "node", Ed25519PrivateKey.generate(), None) for _ in range(2)]
-    for one in (*requests, make_request("db2", "node", Ed25519PrivateKey.generate(), None)):
+    others = [
+        make_request(name, kind, Ed25519PrivateKey.generate(), None)
+        for name, kind in (("db2", "node"), ("dba", "operator"))
+    ]
+    for one in (*requests, *others):
         service.receive(one)
     service.sign([requests[1].digest[:12]])
     found = {one.name: (one.state, one.reason) for one, _ in service.sign([], "db*")}
-    assert found == {"db1": ("waiting", "db1 has a certificate"), "db2": ("signed", "")}
+    by_hand = "operators are signed by hand"
+    assert found == {
+        "db1": ("waiting", "db1 has a certificate"),
+        "db2": ("signed", ""),
+        "dba": ("waiting", by_hand),
+    }
     assert [(one.digest, one.reason) for one in service.waiting()] == [
-        (requests[0].digest, "db1 has a certificate")
+        (requests[0].digest, "db1 has a certificate"),
+        (others[1].digest, by_hand),
     ]
-    ((one, _),) = service.sign(["DB1"], "db*")
+    ((one, _),) = service.sign(["DB1"], "db1*")
     assert (one.digest, one.state) == (requests[0].digest, "signed")
 
 

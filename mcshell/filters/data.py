@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-__all__ = ["MAX_DIGEST", "OUTPUTS", "DataView", "FileEntry", "HeldFile", "answer", "declared"]
+    from mcshell.filters.matcher import Subject
+
+__all__ = [
+    "MAX_DIGEST",
+    "OUTPUTS",
+    "AskedOnce",
+    "DataView",
+    "FileEntry",
+    "HeldFile",
+    "answer",
+    "declared",
+]
 
 MAX_DIGEST = 16 * 1024 * 1024
 """Bytes of a file that a filter may have a node read.
@@ -29,6 +40,10 @@ MAX_DIGEST = 16 * 1024 * 1024
 Larger files have no digests, nor have those that not every user of the node may read.
 """
 
+_MOST_DIGESTED: Final = 4 * MAX_DIGEST
+"""Bytes of all files whose digests one message may want: who may nothing may send filters, too."""
+_BLOCK: Final = 256 * 1024
+_DIGESTS: Final = ("md5", "sha256")
 _STAMPS: Final = ("mtime", "ctime", "atime")
 OUTPUTS: Final[Mapping[str, tuple[str, ...]]] = {
     "agent": ("agent", "license", "timeout", "description", "url", "version", "author"),
@@ -128,6 +143,54 @@ def answer(plugin: str, params: str | None, view: DataView) -> Mapping[str, Any]
     return answers[plugin](params, view)
 
 
+class AskedOnce:
+    """A subject that is looked into once for whatever one message asks of it, and for so much."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.identity = subject.identity
+        self.agents = subject.agents
+        self.classes = subject.classes
+        self.facts = subject.facts
+        self._query = subject.query
+        self._answers: dict[tuple[str, str | None], Mapping[str, Any]] = {}
+        self._digested = 0
+
+    def query(self, plugin: str, params: str | None) -> Mapping[str, Any]:
+        """Answer as the subject does; its answer raises FilterError for too many digests."""
+        key = plugin, params
+        if key not in self._answers:
+            self._answers[key] = _Answer(self._query(plugin, params), self._charge)
+        return self._answers[key]
+
+    def _charge(self, size: int) -> None:
+        self._digested += size
+        if self._digested > _MOST_DIGESTED:
+            raise FilterError(f"it wants digests of more than {_MOST_DIGESTED >> 20} MiB")
+
+
+class _Answer(Mapping[str, Any]):
+    """A plugin's answer: each output is found out once, digests after they are charged for."""
+
+    def __init__(self, found: Mapping[str, Any], charge: Callable[[int], None]) -> None:
+        self._found = found
+        self._charge = charge
+        self._values: dict[str, Any] = {}
+
+    def __getitem__(self, output: str) -> Any:
+        if output not in self._values:
+            size = self._found.get("size", 0) if output in _DIGESTS else 0
+            if size <= MAX_DIGEST:  # larger files have none
+                self._charge(size)
+            self._values[output] = self._found[output]
+        return self._values[output]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 def _agent(name: str, view: DataView) -> Mapping[str, Any]:
     for entry in view.inventory():
         if entry.get("name") == name:
@@ -210,7 +273,7 @@ class _Seen(Mapping[str, Any]):
         self._seen = seen
         self._files = files
         readable = status.st_size <= MAX_DIGEST and _readable(status)
-        self._digests = ("md5", "sha256") if readable else ()
+        self._digests = _DIGESTS if readable else ()
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._digests:
@@ -219,10 +282,12 @@ class _Seen(Mapping[str, Any]):
             with self._files.hold(self._path, public=True, follow=False) as held:
                 if not _readable(held.status):  # it has become another since
                     return None
-                content = held.read(MAX_DIGEST)
+                digest = hashlib.new(key, usedforsecurity=False)
+                for offset in range(0, MAX_DIGEST, _BLOCK):
+                    digest.update(held.read(_BLOCK, offset))
         except OSError:
             return None
-        return hashlib.new(key, content, usedforsecurity=False).hexdigest()
+        return digest.hexdigest()
 
     def __iter__(self) -> Iterator[str]:
         yield from self._seen

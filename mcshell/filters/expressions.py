@@ -6,14 +6,16 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from mcshell.errors import FilterError
 from mcshell.filters.facts import MISSING, reader
+from mcshell.filters.nodes import MAX_NODES, count, parts
 from mcshell.filters.simple import parse_fact, parse_identity, parse_name
 from mcshell.filters.tree import And, ClassTest, DataTest, Expression, FactTest, Not, Or
 from mcshell.filters.values import Comparison, SpelledText, Value, comparison
 from mcshell.patterns import compile_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
     from mcshell.filters.matcher import Subject
@@ -21,20 +23,28 @@ if TYPE_CHECKING:
 
 __all__ = ["compile_expression", "parse_compound", "tests_of"]
 
+_MOST_TEXT = 32_768
+"""Characters of all expressions of a filter, each of which costs two hundred bytes and some microseconds."""
+
 
 def tests_of(
     source: Filter, *, versions: bool
-) -> tuple[tuple[Callable[[Subject], bool], ...], bool]:
-    """What a node is asked, and whether a data plugin is; raises FilterError as `compile_filter`."""
+) -> tuple[tuple[Callable[[Subject], bool], ...], bool, int]:
+    """What a node is asked, whether a data plugin is, and the characters and names in it; raises FilterError as `compile_filter`."""
+    if (length := sum(map(len, source.compound))) > _MOST_TEXT:
+        raise FilterError(f"expressions of {length} characters in all: more than {_MOST_TEXT}")
     compound = [parse_compound(text) for text in source.compound]
     tests: list[Callable[[Subject], bool]] = []
+    weight = sum(len(text) for text in (*source.fact, *source.cls, *source.agent)) + length
     if source.identity:
-        tests.append(_identity(source.identity))
+        test, names = _identity(source.identity)
+        tests.append(test)
+        weight += names + sum(map(len, source.identity))
     tests.extend(_named(parse_name(text, "agent"), _agents) for text in source.agent)
     tests.extend(_named(parse_name(text, "class"), _classes) for text in source.cls)
     tests.extend(compile_expression(parse_fact(text), versions=versions) for text in source.fact)
     tests.extend(compile_expression(expression, versions=versions) for expression in compound)
-    return tuple(tests), any(map(_asks, compound))
+    return tuple(tests), any(map(_asks, compound)), weight
 
 
 def parse_compound(text: str) -> Expression:
@@ -107,9 +117,13 @@ def _named(value: Value, names: Callable[[Subject], AbstractSet[str]]) -> Callab
     return lambda subject: any(map(found, names(subject)))
 
 
-def _identity(entries: Iterable[str]) -> Callable[[Subject], bool]:
+def _identity(entries: Sequence[str]) -> tuple[Callable[[Subject], bool], int]:
+    """The test, and how many names are in it."""
     names: set[str] = set()
     patterns: list[Callable[[str], bool]] = []
+    ranged = [entry for entry in entries if "[" in entry and not entry.startswith("/")]
+    if sum(count(part) for entry in ranged for part in parts(entry)) > MAX_NODES:
+        raise FilterError(f"its ranges stand for more than {MAX_NODES:,} nodes")
     for entry in entries:
         parsed = parse_identity(entry)
         if isinstance(parsed, tuple):
@@ -121,4 +135,4 @@ def _identity(entries: Iterable[str]) -> Callable[[Subject], bool]:
         identity = subject.identity
         return identity.lower() in names or any(found(identity) for found in patterns)
 
-    return test
+    return test, len(names)

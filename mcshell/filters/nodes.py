@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     GroupLookup = Callable[[str], Iterable[str]]
     """Gives the names of a group's nodes, FilterError where there is no such group."""
 
-__all__ = ["MAX_NODES", "canonical", "expand", "fold", "has_group", "no_groups", "parts"]
+__all__ = ["MAX_NODES", "canonical", "count", "expand", "fold", "has_group", "no_groups", "parts"]
 
 MAX_NODES = 100_000
 """Names that one range may stand for: more is a slip, and would fill the memory."""
@@ -217,7 +217,7 @@ def _by_clustershell(labels: list[str]) -> list[str]:
 
 
 def _ranged(name: str) -> list[str]:
-    if (size := _size(name)) > MAX_NODES:
+    if (size := count(name)) > MAX_NODES:
         raise FilterError(
             f"{_short(name)} stands for {size:,} nodes: more than {MAX_NODES:,}", name
         )
@@ -233,7 +233,7 @@ def _ranged(name: str) -> list[str]:
         raise FilterError(f"{_short(name)} is no range of nodes: {error}", name) from error
 
 
-def _size(name: str) -> int:
+def count(name: str) -> int:
     """Count before anything is made; FilterError for what is no plain range."""
     size = 1
     for bracket in _BRACKET.finditer(name):

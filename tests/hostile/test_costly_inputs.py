@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -42,7 +44,13 @@ def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """One node with a long fact; alice may all, bob nothing."""
     folder = tmp_path_factory.mktemp("costly")
     nodes = {"web1": Node({"long": LONG, "role": "web"})}
-    with Fleet(embedded, folder, nodes, operators=("alice", "bob")) as one:
+    with (
+        Fleet(embedded, folder, nodes, operators=("alice", "bob")) as one,
+        tempfile.NamedTemporaryFile(dir="/var/tmp") as large,
+    ):
+        large.truncate(16 * MIB)
+        Path(large.name).chmod(0o644)
+        (folder / "large.at").write_text(large.name)
         one.start()
         yield one
 
@@ -134,6 +142,25 @@ def many(count: int, text: str) -> tuple[str, ...]:
     return tuple(f"{text}{number}" for number in range(count))
 
 
+def digests(fleet: Fleet) -> SealedMessage:
+    """Hundreds of digests of a file of 16 MiB that all may read, each of which is another than that."""
+    (large,) = fleet.folder.glob("large.at")
+    path = large.read_text()
+    links = [f"{path[:at]}{'/' * number}{path[at:]}" for at in (1, 4) for number in range(50)]
+    one = " or ".join(
+        f"fstat('{link}').{digest}=0" for link in links for digest in ("md5", "sha256")
+    )
+    return asked(
+        fleet, filter=Filter(compound=(f"{one[:8000].rpartition(' or ')[0]} or role=web",) * 3)
+    )
+
+
+def expressions(_: Fleet) -> Filter:
+    """As many as fit, each of which is short enough for itself."""
+    one = " or ".join(f"a{number}=1" for number in range(900))[:8000].rpartition(" or ")[0]
+    return Filter(compound=tuple(f"{one} or x{number}=1" for number in range(118)))
+
+
 INPUTS: dict[str, Callable[[Fleet], SealedMessage]] = {
     "unsigned junk": lambda _: SealedMessage(b"\xff\x00junk" * (MIB // 6), {}),
     "a raw chunk of nobody's": lambda _: SealedMessage(b"\x00\xffjunk" * (MIB // 6), {}),
@@ -165,6 +192,11 @@ INPUTS: dict[str, Callable[[Fleet], SealedMessage]] = {
     "1 MB of identities": lambda fleet: asked(
         fleet, filter=Filter(identity=many(1000, "x" * 1030))
     ),
+    "hundreds of digests": digests,
+    "1 MB of short expressions": lambda fleet: asked(fleet, filter=expressions(fleet)),
+    "ranges of 2,000,000 names": lambda fleet: asked(
+        fleet, filter=Filter(identity=many(20, "x[1-99999]y"))
+    ),
     "a rule of 100 duties": lambda fleet: rule(fleet, "bob", 600),
     "a rule of alice's": lambda fleet: rule(fleet, "alice", 14),
     "16 lists": lists,
@@ -185,6 +217,9 @@ REASONS = {
     "an expression of 1 MB": "malformed",
     "an expression of brackets": "malformed",
     "1 MB of identities": "malformed",
+    "hundreds of digests": "malformed",
+    "1 MB of short expressions": "malformed",
+    "ranges of 2,000,000 names": "malformed",
     "a rule of 100 duties": "default.policy",
     "a million keys": "discovery.ping",
 }

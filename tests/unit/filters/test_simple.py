@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mcshell.errors import FilterError, PluginError
 from mcshell.filters import compile_filter
 from mcshell.filters.facts import MISSING, lookup, reader
+from mcshell.filters.matcher import MAX_WEIGHT, kept
 from mcshell.message import Filter
 from tests.unit.filters.strategies import Node, find, nodes, values
 
@@ -165,12 +166,16 @@ def test_all_parts_must_match():
 
 
 def test_compiled_once():
-    """Equal filters share one compiled matcher, and the cache is bounded."""
+    """Equal filters share one compiled matcher; the cache is bounded in number, and by what is in them."""
     first = compile_filter(Filter(fact=("os.name=Debian",)))
     assert compile_filter(Filter(fact=("os.name=Debian",))) is first
     for number in range(600):
         compile_filter(Filter(fact=(f"n={number}",)))
-    assert compile_filter.cache_info().currsize <= 256
+    assert kept.size[0] <= 256
+    for number in range(20):
+        heavy = compile_filter(Filter(identity=(f"web{number}-[1-20000]",)))
+        assert compile_filter(Filter(identity=(f"web{number}-[1-20000]",))) is heavy
+    assert kept.size[1] <= MAX_WEIGHT
 
 
 def test_a_subject_that_fails_is_not_hidden():

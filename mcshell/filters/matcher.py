@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["KeptMatchers", "Matcher", "Subject", "compile_filter", "kept", "parse_where"]
 
 _MOST = 256
+_SHORT = 200
+"""Characters and names up to which a filter costs nothing to speak of, however long a node's lists are."""
 MAX_WEIGHT = 150_000
 """Of the matchers that are kept: some 30 MB."""
 
@@ -155,7 +157,7 @@ def compile_filter(source: Filter, *, versions: bool = True) -> Matcher:
 
     with one_message() as account:
         tests, uses_data, weight = tests_of(source, versions=versions)
-    bounded = one_message if account.patterns else None
+    bounded = one_message if account.patterns or weight > _SHORT else None
     made = Matcher(source, tests, uses_data=uses_data, bounded=bounded, weight=weight)
     kept.put((source, versions), made)
     return made

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcshell.errors import FilterError, did_you_mean
 from mcshell.filters.versions import are_versions, compare_versions, uses_rpm
-from mcshell.patterns import check_pattern, compile_pattern
+from mcshell.patterns import charge, check_pattern, compile_pattern
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -181,8 +181,10 @@ def comparison(operator: str, value: Value, name: str = "", *, versions: bool = 
         if fact is None:
             return False
         if isinstance(fact, Mapping):
+            charge(len(fact), name)
             return _hash(fact, lambda one: scalar(one, facts), negative=operator.startswith("!"))
         if isinstance(fact, (list, tuple, set, frozenset)):
+            charge(len(fact), name)
             return any(test(element, facts) for element in fact)
         return scalar(str(fact), facts)
 

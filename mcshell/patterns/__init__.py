@@ -34,6 +34,7 @@ __all__ = [
     "MAX_PATTERN_IN_FILE",
     "Account",
     "Pattern",
+    "charge",
     "check_pattern",
     "compile_pattern",
     "one_message",
@@ -102,6 +103,13 @@ class one_message:  # noqa: N801 - a context manager, called like a function
 
     def __exit__(self, *_: object) -> None:
         _account.reset(self._token)
+
+
+def charge(elements: int, what: str) -> None:
+    """Count elements that are looked at one by one, each as sixteen bytes; FilterError for too many."""
+    account = _account.get()
+    if account is not None:
+        account.spend(what, 16 * elements)
 
 
 @dataclass(frozen=True, slots=True)

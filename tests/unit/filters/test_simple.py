@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 
 import pytest
 from hypothesis import given
@@ -176,6 +177,17 @@ def test_compiled_once():
         heavy = compile_filter(Filter(identity=(f"web{number}-[1-20000]",)))
         assert compile_filter(Filter(identity=(f"web{number}-[1-20000]",))) is heavy
     assert kept.size[1] <= MAX_WEIGHT
+
+
+def test_long_lists_cost_no_more_than_a_message_may():
+    """Hundreds of comparisons with each of 20,000 elements are refused; a few are answered."""
+    node = Node(facts={"list": [f"a{number}" for number in range(20_000)]})
+    assert not compile_filter(Filter(fact=("list=b",) * 10)).matches(node)
+    hostile = Filter(compound=(" or ".join(f"list<0{number}" for number in range(500)),))
+    began = time.process_time()
+    with pytest.raises(FilterError, match="in one message"):
+        compile_filter(hostile).matches(node)
+    assert time.process_time() - began < 5
 
 
 def test_a_subject_that_fails_is_not_hidden():

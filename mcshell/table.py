@@ -155,11 +155,14 @@ def _series(kind: Any, values: Sequence[Any]) -> pd.Series[Any]:
         try:
             return pd.Series(pd.array(values, dtype=kind))
         except (OverflowError, UnicodeEncodeError):
-            pass  # an integer beyond 64 bits, half a surrogate pair: kept whole, as an object
+            pass  # an integer that no float holds, half a surrogate pair: kept whole, as an object
     return pd.Series([pd.NA if value is None else value for value in values], dtype=object)
 
 
 def _fits(kind: str, values: Sequence[Any]) -> bool:
     allowed = _TYPES[kind]
     found = {type(value) for value in values} - {type(None)}
+    if kind == "Int64" and found == {int}:  # pandas has several errors for what it cannot hold
+        numbers = [value for value in values if value is not None]
+        return min(numbers) >= _LEAST and max(numbers) <= _MOST
     return found <= set(allowed)

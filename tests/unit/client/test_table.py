@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from mcshell import table
 
+EDGES = (-(2**63) - 1, 2**63)
+"""The integers on either side of those that an Int64 holds."""
+
 
 def test_moments_are_times_in_utc() -> None:
     """Seconds since the epoch and ISO's text are one dtype, and so is a column with nothing in it."""
@@ -29,6 +32,16 @@ def test_moments_are_times_in_utc() -> None:
         pd.Timestamp("1970-01-01T00:00:00Z"),
     ]
     assert str(table.frame({"sent": (table.TIME, [])}).dtypes["sent"]) == "datetime64[ns, UTC]"
+
+
+@given(st.lists(st.none() | st.sampled_from([0, -1, *EDGES, 2**64 - 1]) | st.integers()))
+def test_a_number_is_kept_as_it_came(values: list[int | None]) -> None:
+    """Whatever its size, and what stands beside it: `unlimited` is 2**64 - 1 in many a program."""
+    found = table.frame({"limit": ("Int64", values)})["limit"]
+    assert [None if one is pd.NA else one for one in found] == values
+    assert (found.dtype == "Int64") == all(
+        EDGES[0] < one < EDGES[1] for one in values if one is not None
+    )
 
 
 @given(st.lists(st.none() | st.floats() | st.integers() | st.text(max_size=20)))

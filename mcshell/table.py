@@ -164,5 +164,5 @@ def _fits(kind: str, values: Sequence[Any]) -> bool:
     found = {type(value) for value in values} - {type(None)}
     if kind == "Int64" and found == {int}:  # pandas has several errors for what it cannot hold
         numbers = [value for value in values if value is not None]
-        return min(numbers) >= _LEAST and max(numbers) <= _MOST
+        return bool(min(numbers) >= _LEAST and max(numbers) <= _MOST)
     return found <= set(allowed)

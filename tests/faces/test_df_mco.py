@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mcshell
 from mcshell.client import default as current
 from mcshell.client.rpc.replies import Replies
 from mcshell.errors import InputError, NoTargets, SessionError, UsageError
@@ -17,7 +18,7 @@ from mcshell.notebook.display import bundle
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mcshell.client.client import Client
     from tests.faces.conftest import Fleet
@@ -106,6 +107,32 @@ def test_columns_are_lists(client: Client) -> None:
             client.rpc("echo", "say", items=holed, nodes=["web1"])
     with pytest.raises(InputError, match="text must be text"):
         client.rpc("echo", "say", text=pd.Series(["a"]), nodes=["web1"])
+
+
+def test_what_is_no_text_is_one_line(client: Client) -> None:
+    """A table, replies or a number where a name is meant: it says which argument, and what is meant."""
+    replies = client.rpc("echo", "say", text="x", nodes=["web1"])
+    df: Any = replies.frame()
+    calls: dict[str, Callable[[], Any]] = {
+        "request": lambda: client.replies(df),
+        "agent": lambda: client.rpc(df, "say"),
+        "action": lambda: client.rpc("echo", 5),  # type: ignore[arg-type]
+        "via": lambda: client.rpc("echo", "say", via=df["sender"]),
+        "session": lambda: mcshell.connect(session=replies),  # type: ignore[arg-type]
+        "job": lambda: client.jobs.show(df),
+        "path": lambda: client.files.list(df, nodes=["web1"]),
+        "digest": lambda: client.approvals.show(3),  # type: ignore[arg-type]
+        "column": lambda: df.mco.odd(0),
+        "columns": lambda: df.mco.fold("got", 0),
+        "count": lambda: df.mco.top(df, "lag"),
+    }
+    for name, call in calls.items():
+        with pytest.raises(UsageError, match=rf"^{name} [^\n]+ is meant[^\n]*$") as raised:
+            call()
+        assert len(str(raised.value)) < 300
+    for name in ("timeout", "ttl", "batch_sleep"):
+        with pytest.raises(UsageError, match=r"^[^\n]+ is no duration"):
+            client.rpc("echo", "say", text="x", nodes=["web1"], **{name: df["sender"]})
 
 
 def travelled(replies: Replies) -> Replies:

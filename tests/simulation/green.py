@@ -196,7 +196,7 @@ class Scheduler:
 @contextmanager
 def installed(scheduler: Scheduler, wall: Callable[[Process | None], float]) -> Iterator[None]:
     """Have every wait of mcshell handed to the scheduler; `wall` is what a process takes for time()."""
-    lock, rlock, queue, pool = made_for(scheduler)
+    lock, rlock, queue = made_for(scheduler)
 
     def now() -> float:
         return wall(scheduler.current.process if scheduler.current else None)
@@ -217,8 +217,6 @@ def installed(scheduler: Scheduler, wall: Callable[[Process | None], float]) -> 
             known = vars(module) if name.startswith("mcshell") else {}
             if known.get("SimpleQueue") is SimpleQueue:
                 patches.enter_context(patch.object(module, "SimpleQueue", queue))
-            if "ThreadPoolExecutor" in known:
-                patches.enter_context(patch.object(module, "ThreadPoolExecutor", pool))
         yield
 
 

@@ -1,32 +1,24 @@
 """What threads wait at, for loops that are none: locks and queues that hand over to the scheduler.
 
-The standard library makes its events, conditions and semaphores of these locks. A pool's threads are
-such loops, too.
+The standard library makes its events, conditions and semaphores of these locks.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from concurrent.futures import Future
-from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.simulation.green import Scheduler, Thread
 
 __all__ = ["made_for"]
 
 
-def made_for(scheduler: Scheduler) -> tuple[type[Lock], type[RLock], type[Queue], type[Pool]]:
-    """Lock, RLock, SimpleQueue and ThreadPoolExecutor whose waits are this scheduler's."""
+def made_for(scheduler: Scheduler) -> tuple[type[Lock], type[RLock], type[Queue]]:
+    """Lock, RLock and SimpleQueue whose waits are this scheduler's."""
     own = {"scheduler": scheduler}
-    queue = type("Queue", (Queue,), own)
-    pool = type("Pool", (Pool,), {"queue": queue})
-    return type("Lock", (Lock,), own), type("RLock", (RLock,), own), queue, pool
+    return type("Lock", (Lock,), own), type("RLock", (RLock,), own), type("Queue", (Queue,), own)
 
 
 class _Waited:
@@ -179,40 +171,3 @@ class Queue(_Waited):
     def qsize(self) -> int:
         """How much is there."""
         return len(self._items)
-
-
-class Pool:
-    """As `ThreadPoolExecutor`: what is handed in is done by loops of the process that hands it in."""
-
-    queue: ClassVar[type[Queue]]
-
-    def __init__(self, max_workers: int, **_: object) -> None:
-        self._max_workers = max_workers
-        self._work = self.queue()
-        self._threads: list[threading.Thread] = []
-
-    def submit(self, work: Callable[..., Any], /, *about: Any, **more: Any) -> Future[Any]:
-        """Hand something in; what comes of it is the future's, an exception too."""
-        future: Future[Any] = Future()
-        self._work.put((future, partial(work, *about, **more)))
-        if len(self._threads) < self._max_workers:
-            self._threads.append(threading.Thread(target=self._do, daemon=True))
-            self._threads[-1].start()
-        return future
-
-    def _do(self) -> None:
-        while (handed_in := self._work.get()) is not None:
-            future, work = handed_in
-            try:
-                result = work()
-            except Exception as error:  # noqa: BLE001 - it is raised again where it is waited for
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-    def shutdown(self) -> None:
-        """Wait until all is done that was handed in."""
-        for _thread in self._threads:
-            self._work.put(None)
-        for thread in self._threads:
-            thread.join()

@@ -11,8 +11,8 @@ from unittest.mock import patch
 import pytest
 
 from mcshell.client.messaging import receiver
+from mcshell.client.messaging.helpers import Helpers
 from mcshell.client.messaging.receiver import Receiver
-from tests.simulation.primitives import Pool
 from tests.simulation.run import run
 from tests.simulation.world import World
 
@@ -66,13 +66,13 @@ def test_without_faults(seed):
 def test_groups_of_replies_are_verified_and_kept_by_helpers(monkeypatch):
     """What is verified in two halves, and kept while the next group is verified, is kept and acknowledged."""
     handed_in = []
-    submit = Pool.submit
+    submit = Helpers.submit
 
-    def counted(self, work, /, *about, **more):
+    def counted(self, work):
         handed_in.append(work)
-        return submit(self, work, *about, **more)
+        return submit(self, work)
 
-    monkeypatch.setattr(Pool, "submit", counted)
+    monkeypatch.setattr(Helpers, "submit", counted)
     monkeypatch.setattr(receiver, "_GROUP", 3)
     monkeypatch.setattr(receiver, "_SPLIT", 2)
     for seed in range(1, 21):

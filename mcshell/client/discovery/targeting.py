@@ -352,6 +352,8 @@ def seconds_of(value: float | str | timedelta | None) -> float | None:
         found = found.total_seconds()
     elif not isinstance(found, int) and isinstance(found, Real):
         found = float(found)
+    if not isinstance(found, int | float | str):
+        raise UsageError(f"{on_one_line(reprlib.repr(value))} is no duration (such as 10s or 24h)")
     try:
         return config.seconds(found)
     except ValueError as error:

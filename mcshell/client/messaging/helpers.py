@@ -20,22 +20,22 @@ T = TypeVar("T")
 
 
 class Helpers:
-    """So many threads of this name, from the first work on; one thread gives it to them."""
+    """So many threads of this name, each from when there is work for it; one thread gives it to them."""
 
     def __init__(self, count: int, name: str) -> None:
+        self._count = count
+        self._name = name
         self._waiting: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._threads = [
-            threading.Thread(target=self._run, name=f"{name}_{number}", daemon=True)
-            for number in range(count)
-        ]
+        self._threads: list[threading.Thread] = []
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Have it done; what comes of it, an error too, is the future's."""
-        for one in self._threads:
-            if one.ident is None:
-                one.start()
         future: Future[T] = Future()
         self._waiting.put((future, work))
+        if len(self._threads) < self._count:
+            name = f"{self._name}_{len(self._threads)}"
+            self._threads.append(threading.Thread(target=self._run, name=name, daemon=True))
+            self._threads[-1].start()
         return future
 
     def shutdown(self) -> None:
@@ -43,13 +43,14 @@ class Helpers:
         for _ in self._threads:
             self._waiting.put(None)
         for one in self._threads:
-            if one.ident is not None:
-                one.join()
+            one.join()
 
     def _run(self) -> None:
         while (given := self._waiting.get()) is not None:
             future, work = given
             try:
-                future.set_result(work())
-            except BaseException as error:  # noqa: BLE001 - it is raised where the result is waited for
+                result = work()
+            except Exception as error:  # noqa: BLE001 - it is raised again where it is waited for
                 future.set_exception(error)
+            else:
+                future.set_result(result)

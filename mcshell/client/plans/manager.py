@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcshell import interrupts
+from mcshell.client.arguments import looked_at
 from mcshell.client.discovery.groups import group_lookup
 from mcshell.client.discovery.targeting import Targeting, seconds_of
 from mcshell.client.documents.plan_file import read_plan
@@ -80,6 +81,7 @@ class PlanStatus:
         return f"<Plan {self.name} {self.id[:8]}: {self.state}{reason}; {counts}>"
 
 
+@looked_at
 class PlanManager:
     """The plans of one client's session."""
 

@@ -80,7 +80,8 @@ class RuleFolder:
                 status = path.stat()
             except OSError:
                 continue
-            found.append((path.name, status.st_mtime_ns, status.st_size, status.st_ino))
+            # of the times the one that a change of permissions moves, too
+            found.append((path.name, status.st_ctime_ns, status.st_size, status.st_ino))
         return found, self._verifier.crl_number
 
     def _read(self, path: Path, now: float) -> CarriedRule | None:

@@ -313,8 +313,9 @@ class Supervisor:
             status = path.stat()
             stamp = status.st_mtime_ns, status.st_size, status.st_ino
             if stamp != self._crl:
-                self._crl = stamp
-                self._verifier.update_crl(path.read_bytes())
+                text = path.read_bytes()
+                self._crl = stamp  # one that cannot be read now is looked at again
+                self._verifier.update_crl(text)
         except OSError as error:
             log.debug("%s: %s", path, error.strerror)
         except Rejected as refusal:

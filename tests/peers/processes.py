@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -19,10 +20,20 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["MARK", "PORTS", "Child", "PeerError", "free_ports", "leftovers", "said", "wait_until"]
+__all__ = [
+    "MARK",
+    "PORTS",
+    "Child",
+    "PeerError",
+    "free_ports",
+    "leftovers",
+    "no_descriptors",
+    "said",
+    "wait_until",
+]
 
 MARK = "MCSHELL_TEST_SESSION"
 PORTS = "MCSHELL_TEST_PORTS"
@@ -43,6 +54,17 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.0
             return False
         time.sleep(pause)
     return True
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let this process open nothing more for a while."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def said(

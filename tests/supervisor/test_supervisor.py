@@ -28,7 +28,7 @@ from mcshell.wire.documents.registration import Registration, seal_registration
 from mcshell.wire.documents.rule import seal_rule
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.stomp.connector import Connector
-from tests.peers.processes import wait_until
+from tests.peers.processes import no_descriptors, wait_until
 
 if TYPE_CHECKING:
     from tests.supervisor.rule_fleet import RuleFleet
@@ -379,6 +379,22 @@ def test_among_signed_registrations_the_newest_counts(tmp_path):
     assert newest is not None
     assert newest[1].created == now
     assert filter_.counts == {"unsigned": 1, "bad_signature": 1}
+
+
+def test_a_list_that_could_not_be_read_for_a_moment_is_read_again(tmp_path):
+    """A revocation for which a supervisor had no descriptor is in force with its next look."""
+    authority = Authority.init(tmp_path / "ca")
+    verifier = Verifier(authority.ca_pem, crl_pem=authority.crl_pem)
+    before = verifier.crl_number
+    settings = SimpleNamespace(pki=SimpleNamespace(crl=tmp_path / "ca" / "crl.pem"))
+    looks = SimpleNamespace(_settings=settings, _verifier=verifier, _crl=None)
+    authority.issue("bob", "operator", out=tmp_path)
+    authority.revoke("bob")
+    with no_descriptors():
+        service.Supervisor._read_crl(looks)
+    assert verifier.crl_number == before
+    service.Supervisor._read_crl(looks)
+    assert verifier.crl_number == before + 1
 
 
 def heard_of(signer, collective, created, heard, **facts):

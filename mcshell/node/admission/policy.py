@@ -303,10 +303,11 @@ class Policies:
         groups = self._current_groups(clock)
         stamp = _stamp(self.directory / name)
         if stamp != file.stamp or groups.stamp != file.groups:
-            file = self._read(name, stamp, groups)
+            before, file = file.flaws, self._read(name, stamp, groups)
             self._files[name] = file
             for flaw in file.flaws:
-                log.warning("%s; it costs %s", _said(name, flaw), flaw.cost)
+                if file.stamp is not None or flaw not in before:
+                    log.warning("%s; it costs %s", _said(name, flaw), flaw.cost)
         file.checked = clock
         return file
 
@@ -318,6 +319,8 @@ class Policies:
             text = _text(self.directory / name, stamp)
         except (OSError, ValueError) as error:
             file.flaws = (PolicyFlaw(0, _reason_of(error), PolicyCost.FILE),)
+            if isinstance(error, OSError):
+                file.stamp = None  # the next look may read it, though it has not changed
         else:
             self._parse(file, name, text, groups)
         refusal = next((flaw for flaw in file.flaws if flaw.cost is PolicyCost.FILE), None)
@@ -351,6 +354,8 @@ class Policies:
                 line = error.line if isinstance(error, PolicyError) else 0
                 groups.flaw = PolicyFlaw(line, _reason_of(error), PolicyCost.GROUPS)
                 groups.error = _said(_GROUPS, groups.flaw)
+                if isinstance(error, OSError):
+                    groups.stamp = None  # as of a policy
             self._groups = groups
         groups.checked = clock
         return groups

@@ -136,6 +136,8 @@ class _FactFile:
         except (OSError, ValueError, RecursionError) as error:
             reason = " ".join(str(error).split())
             self.flaws = [f"file {self._path} is left out as it is now: {reason}"]
+            if isinstance(error, OSError):
+                self._stamp = None  # the next look may read it, though it has not changed
         return self._facts
 
 

@@ -23,8 +23,9 @@ from mcshell.filters.facts import lookup
 from mcshell.node.facts import system as machine
 from mcshell.node.facts.classes import read_classes
 from mcshell.node.facts.sendable import plain
-from mcshell.node.facts.source import FactSource, merge
+from mcshell.node.facts.source import FactSource, _FactFile, merge
 from mcshell.version import VERSION
+from tests.peers.processes import no_descriptors
 
 ROOT = Path(__file__).parents[3]
 
@@ -189,6 +190,16 @@ def test_an_unreadable_file_is_left_out(tmp_path, facts_d, caplog):
     (facts_d / "folder.yaml").mkdir()
     (facts_d / "good.yaml").write_text("a: 1\n")
     assert source(tmp_path).facts() == {"a": 1}
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_is_read_again(facts_d):
+    """Facts for which there was no descriptor come with the next look, though their file is as it was."""
+    (facts_d / "good.yaml").write_text("a: 1\n")
+    file = _FactFile(facts_d / "good.yaml")
+    with no_descriptors():
+        assert file.facts() == {}
+        assert len(file.flaws) == 1
+    assert (file.facts(), file.flaws) == ({"a": 1}, [])
 
 
 def test_an_empty_file_says_nothing(tmp_path, facts_d, caplog):

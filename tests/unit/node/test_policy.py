@@ -17,6 +17,7 @@ from mcshell.node.admission.policy_file import (
     parse_groups,
     parse_policy,
 )
+from tests.peers.processes import no_descriptors
 
 FACTS = {"os": "Debian", "role": "web", "environment": "production", "cpu": {"count": 8}}
 CLASSES = frozenset({"webserver", "acme::devserver"})
@@ -284,6 +285,19 @@ def test_a_changed_file_counts_within_a_second(tmp_path, clock):
     path.unlink()
     clock.now += 1.0
     assert "neither" in policies.decide("cert=a", "service", "x", {}, frozenset()).why
+
+
+def test_a_policy_that_could_not_be_read_for_a_moment_is_read_again(ask, tmp_path, caplog):
+    """What its process had no descriptor for denies until it has one, and is told once."""
+    (tmp_path / "groups").write_text("admins cert=alice\n")
+    with no_descriptors():
+        assert not ask({}).allowed
+    (tmp_path / "service.policy").write_text("allow admins * * *\n")
+    with no_descriptors():
+        for _look in range(3):
+            assert answer(ask({})) == (False, "service.policy: Too many open files")
+    assert len([one for one in caplog.records if "service.policy" in one.message]) == 1
+    assert ask({}).allowed
 
 
 def test_a_file_that_cannot_be_trusted_or_read_denies(ask, tmp_path):

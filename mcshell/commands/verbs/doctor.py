@@ -244,7 +244,8 @@ def _broker(settings: Settings, url: str) -> str:
     try:
         connection.start(_CONNECT)
         took = (time.monotonic() - began) * 1000
-        connection.check_sending(_writable(settings), _CONNECT)
+        if where := _writable(settings):
+            connection.check_sending(where, _CONNECT)
         said = f"speaks {connection.dialect.name}, connected in {took:.0f} ms"
         doubt = caution(connection.server, datetime.now(UTC).date())
         return f"warn: {doubt}; it {said}" if doubt else said
@@ -253,10 +254,13 @@ def _broker(settings: Settings, url: str) -> str:
 
 
 def _writable(settings: Settings) -> str:
-    """A topic to which this certificate's holder may write."""
+    """A topic to which this certificate's holder may write; "" without one, of which other rows tell."""
     from mcshell.wire.credentials import load_credentials  # noqa: PLC0415 - as above
 
-    who = load_credentials(settings.pki).signer.identity
+    try:
+        who = load_credentials(settings.pki).signer.identity
+    except (MCShellError, OSError, ValueError):
+        return ""
     main = settings.collective.main
     is_node = who.kind == "node"
     return destinations.registration(main) if is_node else destinations.session(main, who.callerid)

@@ -240,12 +240,9 @@ class Context:
         return self.client(session)
 
     def looking_back(self, session: str | None, *, any_: bool = True) -> Client | Lookback:
-        """The client of a session that is there; where none can be had, what the session's file has.
+        """The client of a session that is there; where none can be had, what its file has.
 
-        `any_`: without a session's name and without a client any of the caller's sessions will do to begin with.
-
-        Raises:
-            SessionError: there is no session of that name here.
+        `any_` as `Lookback` has it.
         """
         from mcshell.client.lookback import Lookback  # noqa: PLC0415 - services look back at none
 

@@ -83,10 +83,7 @@ class EarlierRequest:
 
 
 class KeptRequests:
-    """The earlier requests of one caller, as the session files of this machine have them.
-
-    `tracker` gives the ledger of one in the session. `client` is whose the replies are. `notices` is told what hinders.
-    """
+    """The earlier requests of one caller, as the session files of this machine have them."""
 
     def __init__(
         self,

@@ -183,34 +183,6 @@ class Session:
                 if not there:
                     raise
 
-    @classmethod
-    def to_read(
-        cls, state_dir: Path, caller: str, collective: str, name: str | None, *, any_: bool
-    ) -> Session:
-        """Open what is there without its queue, on a disk that takes nothing too.
-
-        Without a name the first free scratch one, as `open` does; with `any_` else any of the caller's.
-
-        Raises:
-            SessionError: there is none of this caller and collective.
-        """
-        found = [
-            store.path
-            for store in stores(state_dir)
-            if (store.meta("caller"), store.meta("collective")) == (caller, collective)
-            and name in (None, store.path.stem)
-        ]
-        scratch = [
-            path
-            for path in sorted(found, key=lambda one: (len(one.stem), one.stem))
-            if path.stem.startswith(_SCRATCH) and not is_locked(path.with_suffix(".lock"))
-        ]
-        meant = found if name is not None else [*scratch, *(found if any_ else ())]
-        if not meant:
-            which = "a session without a name" if name is None else f"session {name!r}"
-            raise SessionError(f"{caller} has asked nothing yet here in {which}", name or "")
-        return cls(meant[0], None, caller, collective, patient=True)
-
     @property
     def name(self) -> str:
         """The session's name."""

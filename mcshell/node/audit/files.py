@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import zlib
 from typing import IO, TYPE_CHECKING, Final, cast
 
 from mcshell.node.audit.chain import Head, linked
@@ -20,7 +21,6 @@ RESERVE: Final = ".reserve"
 """Beside a log, under its name and this."""
 _ROTATED: Final = re.compile(r"[.-][0-9][0-9._-]*(?:\.gz)?\Z")
 _LONGEST: Final = 64 << 20
-"""Bytes of a line: one about a request has all its inputs."""
 _BLOCK: Final = 64 * 1024
 
 
@@ -56,7 +56,7 @@ def newest_rotated(path: Path) -> tuple[str, Head, bytes] | None:
     for one in _rotated(path):
         with _opened(one) as file:
             if one.suffix == ".gz":
-                head, rest = _end_of_lines(_lines(file))
+                head, rest = _end_of_text(file.read())
             else:
                 head, rest = end_of(file.fileno(), os.fstat(file.fileno()).st_size)
         if head is not None and (best is None or head.count > best[1].count):
@@ -87,18 +87,6 @@ def _end_of_text(text: bytes) -> tuple[Head | None, bytes]:
     return None, text[text.rfind(b"\n") + 1 :]
 
 
-def _end_of_lines(lines: Iterable[bytes]) -> tuple[Head | None, bytes]:
-    """The same of what can only be read from its beginning."""
-    last, rest = b"", b""
-    for line in lines:
-        if line.endswith(b"\n") and linked(line[:-1]) is not None:
-            last, rest = line, b""
-        else:
-            rest = rest + line if last else line
-    head, _rest = _end_of_text(last)
-    return head, rest if last else rest[rest.rfind(b"\n") + 1 :]
-
-
 def _rotated(path: Path) -> list[Path]:
     name = path.name
     return [
@@ -117,15 +105,10 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file, one at a time: a packed one may come to far more than there is memory for."""
-    import zlib  # noqa: PLC0415 - as gzip
-
-    number = 0
     try:
         while line := file.readline(_LONGEST + 1):
-            number += 1
             if len(line) > _LONGEST:
-                raise OSError(f"{file.name}: line {number} is longer than {_LONGEST >> 20} MiB")
+                raise OSError(f"{file.name}: a line is longer than 64 MiB")
             yield line
     except zlib.error as error:
         raise OSError(f"{file.name}: {error}") from error

@@ -26,7 +26,7 @@ from mcshell.wire.documents.job import condition, refuse_circle
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from mcshell.message import Job, Request
     from mcshell.node.admission.controller import AdmissionController
@@ -162,10 +162,6 @@ class JobManager:
             touched=request.id,
             signed=digest_of(request.data["document"].encode()),
         )
-
-    def cancelled(self, keys: Collection[Key]) -> dict[Key, tuple[str, str]]:
-        """Those of these that were cancelled before they came: by whom, and that in words."""
-        return self._spool.jobs.entombed(keys)
 
     # --- changing ------------------------------------------------------------------------------
 

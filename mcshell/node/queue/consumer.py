@@ -315,9 +315,6 @@ class JobIntake(Protocol):
     def accept(self, admitted: Admitted, identity: str) -> Outcome | None:
         """Do what a request says; None when it is a job that is open now."""
 
-    def cancelled(self, keys: Collection[Key]) -> Mapping[Key, tuple[str, str]]:
-        """Those of these that were cancelled before they came: by whom, and that in words."""
-
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
@@ -382,7 +379,7 @@ class QueueIntake:
                 found if isinstance(found, Refusal) else self._controller.admit(found, item.host)
             )
             if isinstance(verdict, Admitted) and not verdict.service.inside:
-                gone = self._jobs.cancelled(opened) if gone is None else gone
+                gone = self._spool.jobs.entombed(opened) if gone is None else gone
                 outcome = self._not_taken(verdict, item.host, waiting, gone.get(key))
                 if outcome is not None:
                     rows.append(row_of(verdict.request, item, now, outcome))

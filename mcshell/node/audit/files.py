@@ -20,7 +20,7 @@ __all__ = ["RESERVE", "end_of", "log_files", "newest_rotated"]
 RESERVE: Final = ".reserve"
 """Beside a log, under its name and this."""
 _ROTATED: Final = re.compile(r"[.-][0-9][0-9._-]*(?:\.gz)?\Z")
-_LONGEST: Final = 64 << 20
+_LINE = 1 << 26
 _BLOCK: Final = 64 * 1024
 
 
@@ -106,12 +106,12 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
     try:
-        while line := file.readline(_LONGEST + 1):
-            if len(line) > _LONGEST:
-                raise OSError(f"{file.name}: a line is longer than 64 MiB")
+        while line := file.readline(_LINE + 1):
+            if len(line) > _LINE:
+                raise OSError(f"{file.name}: line over 64 MiB")
             yield line
-    except zlib.error as error:
-        raise OSError(f"{file.name}: {error}") from error
+    except zlib.error as why:
+        raise OSError(f"{file.name}: {why}") from why
 
 
 def _first(path: Path) -> int:

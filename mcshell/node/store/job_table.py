@@ -248,7 +248,7 @@ class JobTable:
         return rows[0] if rows else None
 
     def entombed(self, keys: Collection[Key]) -> dict[Key, tuple[str, str]]:
-        """Those of these of which it is only known that they are not to be taken: by whom, and why."""
+        """Those of these that are not to be taken: by whom, and why."""
         rows = self._database.read(
             "SELECT identity, id, author, statusmsg FROM jobs WHERE revision = 0 AND (identity, id) IN"
             " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))",

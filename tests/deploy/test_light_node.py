@@ -81,6 +81,7 @@ REFUSED = {
     "proposals": "mcshell.commands.verbs.approvals",
     "session export here": "mcshell.client.session.transfer",
     "demo --nodes 2": "mcshell.shell.demo",
+    "--config old.toml ping": "mcshell.client.mcollective",
     "ping --format psql": "tabulate",
     "--format github ping": "tabulate",
 }
@@ -104,6 +105,10 @@ def fleet(
     with LightFleet(embedded, folder, nodes, policies=policies, more=more) as one:
         one.light, one.lights = light, {"light"}
         one.start()
+        (folder / "mco.psk").write_text("a secret")
+        (folder / "mco.psk").chmod(0o600)
+        old = '[mcollective]\nenabled = true\nsecurity = "psk"\npsk_file = "mco.psk"\n'
+        (folder / "old.toml").write_text((folder / "alice.toml").read_text() + old)
         yield one
 
 

@@ -20,6 +20,7 @@ LEFT_OUT = (
         "broker/move.py",
         "node/emulator",
         "client/files",
+        "client/mcollective",
         "client/accessor.py",
         "client/approvals.py",
         "client/executor.py",

@@ -168,7 +168,7 @@ def test_another_boot_is_an_interruption(bench: Bench, tmp_path: Path) -> None:
     for process in family:
         if process.is_running():
             process.kill()
-    assert wait_until(lambda: not one.folder.alive(), 10)
+    assert wait_until(lambda: not one.folder.alive(), 60)
     one.folder.pid.write_text('{"pid": 1, "start": 1, "boot": "another"}')
     bench.start()
     assert bench.final(one.request).state is State.INTERRUPTED
@@ -184,7 +184,7 @@ def test_broker_that_dies_gets_the_results_later(fresh_broker, tmp_path: Path) -
         bench.start()
         mark = tmp_path / "marks"
         request = bench.ask("once", {"file": str(mark), "sleep": 1.0})
-        assert wait_until(lambda: "received" in bench.states(request), 20)
+        assert wait_until(lambda: "received" in bench.states(request), 60)
         broker.kill9()
         assert wait_until(lambda: f"step outbox {request}" in bench.log(), 30)
         time.sleep(0.2)

@@ -132,7 +132,7 @@ def test_interactive_threads_are_not_one_callers(crowd: Bench) -> None:
     crowd.start()
     eve = Eve(crowd)
     eve.flood(40, "nap", {"sleep": 4.0}, via=Via.DIRECT, ttl=60.0)
-    assert wait_until(lambda: eve.inbox.qsize() > 20, 20)  # each has said that it takes long
+    assert wait_until(lambda: eve.inbox.qsize() > 20, 60)  # each has said that it takes long
     answer = crowd.final(crowd.ask("nap", {"sleep": 0.0}, via=Via.DIRECT, ttl=60.0))
     assert answer.state is State.OK
     before = len(eve.finals(40, 0.1))

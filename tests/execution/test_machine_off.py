@@ -59,7 +59,7 @@ def test_those_that_are_off_hold_nobody_up(broker, tmp_path):
             live = client.rpc("rpcutil", "ping", via="queue", nodes=["live"], timeout=30)
             (entry,) = live.entries()
             assert entry.state is State.OK
-            assert wait_until(lambda: late.stats["expired"] == OFF, 10)
+            assert wait_until(lambda: late.stats["expired"] == OFF, 60)
             fleet.emulate(OFF)
             assert all(replies.wait(120).stats["ok"] == OFF for replies in waiting)
             assert late.stats["expired"] == OFF

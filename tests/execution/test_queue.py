@@ -132,7 +132,7 @@ def test_policy_counts_as_it_is_at_the_start(bench: Bench, tmp_path: Path) -> No
     mark = tmp_path / "marks"
     first = bench.ask("nap", {"sleep": 3.0})
     second = bench.ask("once", {"file": str(mark)})
-    assert wait_until(lambda: "received" in bench.states(second), 20)
+    assert wait_until(lambda: "received" in bench.states(second), 60)
     (tmp_path / "policies" / "default.policy").write_text("policy default deny\n")
     assert bench.final(first).state is State.OK
     assert bench.final(second).state is State.DENIED
@@ -146,7 +146,7 @@ def test_author_revoked_while_it_waits_is_denied(bench: Bench, tmp_path: Path) -
     mark = tmp_path / "marks"
     first = bench.ask("once", {"file": str(mark), "sleep": 4.0})
     second = bench.ask("once", {"file": str(mark)})
-    assert wait_until(lambda: "received" in bench.states(second) and mark.exists(), 20)
+    assert wait_until(lambda: "received" in bench.states(second) and mark.exists(), 60)
     bench.kill()
     bench.authority.revoke("alice")
     bench.start()
@@ -182,7 +182,7 @@ def test_full_spool_stops_reading_and_resumes(broker: Broker, tmp_path: Path) ->
         first = [bench.ask("nap", {"sleep": 4.0}) for _ in range(2)]
         ids = [bench.ask("once", {"file": str(mark)}) for _ in range(80)]
         bench.start()
-        assert wait_until(lambda: "the spool is full" in bench.log(), 20)
+        assert wait_until(lambda: "the spool is full" in bench.log(), 60)
         received = sum("received" in bench.states(one) for one in ids)
         print(f"\n{broker.kind}: {received} of 80 taken in at spool_max 20")
         assert received <= 60
@@ -222,7 +222,7 @@ def test_seen_tells_the_place_in_the_spool(bench: Bench) -> None:
     bench.start()
     running = bench.ask("nap", {"sleep": 5.0})
     waiting = [bench.ask("nap", {"sleep": 0.0}) for _ in range(3)]
-    assert wait_until(lambda: "received" in bench.states(waiting[-1]), 20)
+    assert wait_until(lambda: "received" in bench.states(waiting[-1]), 60)
 
     def seen(requestid: str) -> dict[str, object]:
         data = {"requestid": requestid}

@@ -78,7 +78,7 @@ def test_nothing_is_left_after_a_signal(number: signal.Signals) -> None:
     demo.send_signal(number)
     demo.communicate(timeout=60)
     assert demo.returncode == 128 + number
-    assert wait_until(lambda: not any(map(psutil.Process.is_running, family)), 20.0)
+    assert wait_until(lambda: not any(map(psutil.Process.is_running, family)), 60)
 
 
 def test_nothing_is_left_after_sigkill() -> None:
@@ -89,7 +89,7 @@ def test_nothing_is_left_after_sigkill() -> None:
     demo.kill()
     demo.communicate(timeout=60)
     try:
-        assert wait_until(lambda: not any(map(psutil.Process.is_running, family)), 20.0)
+        assert wait_until(lambda: not any(map(psutil.Process.is_running, family)), 60)
     finally:
         for one in family:
             with contextlib.suppress(psutil.NoSuchProcess):

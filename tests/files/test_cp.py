@@ -461,7 +461,7 @@ def test_who_listens_to_the_topic_reads_nothing(
     listener.start(timeout=20)
     try:
         listener.subscribe(destinations.broadcast(fleet.collective), inbox)
-        assert wait_until(lambda: heard(alice, inbox), 20)
+        assert wait_until(lambda: heard(alice, inbox), 60)
         frame = alice.files.put(tmp_path / "app", str(root / "secret"), identities=list(NAMES))
         assert list(frame.state) == ["ok"] * 3
         bodies = [inbox.get(timeout=20).body for _ in range(6)]

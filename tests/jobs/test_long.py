@@ -77,7 +77,7 @@ def test_progress_is_seen_and_followed(embedded: Broker, tmp_path: Path) -> None
         client = job_fleet.client()
         replies = count(job_fleet, client, 6.0)
         begun(job_fleet, replies)
-        assert wait_until(lambda: replies.entries()[0].state is State.RUNNING, 20)
+        assert wait_until(lambda: replies.entries()[0].state is State.RUNNING, 60)
         (row,) = client.jobs.rows(replies.job)
         assert row["state"] == "running"
         assert "% said " in row["progress"]
@@ -101,7 +101,7 @@ def test_cancel_stops_all_its_processes(embedded: Broker, tmp_path: Path, how: s
         if how == "down":
             job_fleet.kill("n1")
             job_fleet.start("n1")
-        assert wait_until(lambda: not folder.alive(), 20)
+        assert wait_until(lambda: not folder.alive(), 60)
         replies.wait(30)
         entry = replies.entries()[0]
         assert entry.reply is not None

@@ -175,7 +175,7 @@ def test_edit_runs_with_the_editors_rights(job_fleet: JobFleet) -> None:
     assert entry.reply is not None
     assert "edited by cert=bob" in entry.reply.statusmsg
     assert wait_until(lambda: job_fleet.runs() == {"bob's": 1}, 30), job_fleet.logs()
-    assert wait_until(lambda: len(bob.jobs.runs(replies.job)) == 1, 20)
+    assert wait_until(lambda: len(bob.jobs.runs(replies.job)) == 1, 60)
     (run,) = bob.jobs.runs(replies.job)
     assert run.wait(20).stats["ok"] == 1
     started = [event for event in job_fleet.audit("n1") if event["event"] == "started"]

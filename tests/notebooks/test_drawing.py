@@ -380,7 +380,7 @@ def test_a_wait_that_was_given_up_leaves_no_bar() -> None:
     asked = replies(["n1", "n2"], Via.QUEUE)
     with painter.progress(lambda: asked):
         asked.tracker.enter([word("n1")])
-        assert wait_until(lambda: len(screen.published) > 1, 20)  # the clock in it goes on
+        assert wait_until(lambda: len(screen.published) > 1, 60)  # the clock in it goes on
     painter.stop()
     last = screen.published[-1][3]
     assert "1 of 2 targets" in last

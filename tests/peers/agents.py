@@ -41,7 +41,7 @@ class SSHAgent:
         environ |= {"DISPLAY": ":0"}
         argv = ["ssh-agent", "-D", "-a", str(self.socket)]
         self.child = Child(argv, self.folder / "agent.log", {**os.environ, **environ})
-        assert wait_until(self.socket.exists, 10), self.child.tail()
+        assert wait_until(self.socket.exists, 60), self.child.tail()
 
     def confirm(self, *, yes: bool) -> None:
         """What is said to whoever uses a key that was added with `-c`."""

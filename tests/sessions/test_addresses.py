@@ -84,7 +84,7 @@ def test_two_sessions_of_one_address_lose_no_reply(whole, state):
     with whole.client(state=state, session="friday") as friday:
         whole.start("n3")
         assert wait_until(lambda: friday.session.store.strays.count() > 0, 60)
-        assert wait_until(lambda: any("did not ask for" in one for one in friday.notices), 10)
+        assert wait_until(lambda: any("did not ask for" in one for one in friday.notices), 60)
         mine = friday.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=60)
         assert mine.stats["ok"] == len(NAMES)
         strayed = friday.session.store.strays
@@ -111,7 +111,7 @@ def test_a_newcomer_without_the_file_is_told_before_it_takes_the_queue(whole, st
         path = export_session(whole.folder / state, "work", whole.folder / f"{state}.mcs")
         bring_in(whole, f"{state}-b", path)
         with whole.client(state=f"{state}-b", session="work") as second:
-            assert wait_until(lambda: not first.session.holds, 20)
+            assert wait_until(lambda: not first.session.holds, 60)
             assert second.replies(asked).stats["ok"] == 1
 
 
@@ -125,8 +125,8 @@ def test_two_that_were_made_apart_are_told_and_brought_together_by_import(whole,
         strayed = second.session.store.strays
         assert wait_until(lambda: any(one.sequence == 2 for one in strayed.all()), 60)
         with whole.client(state=state, session="work") as first:
-            assert wait_until(lambda: not first.session.holds, 20)
-            assert wait_until(lambda: any("is held by" in one for one in first.notices), 20)
+            assert wait_until(lambda: not first.session.holds, 60)
+            assert wait_until(lambda: any("is held by" in one for one in first.notices), 60)
             assert second.session.holds
             assert any("another one of this name" in one for one in second.notices)
     path = export_session(whole.folder / f"{state}-b", "work", whole.folder / f"{state}.mcs")
@@ -136,7 +136,7 @@ def test_two_that_were_made_apart_are_told_and_brought_together_by_import(whole,
         assert first.replies(asked).stats["ok"] == 1
         assert first.replies(theirs).stats["ok"] == 1
         with whole.client(state=f"{state}-b", session="work") as second:  # it is one session now
-            assert wait_until(lambda: not first.session.holds, 20)
+            assert wait_until(lambda: not first.session.holds, 60)
             assert second.session.holds
 
 

@@ -36,7 +36,7 @@ def test_a_node_that_is_down_gets_it_later(fleet, state):
         with fleet.client(state=state, session="later") as client:
             replies = client.rpc("rpcutil", "ping", via="queue", nodes=NAMES, wait=False)
             assert replies.confirmed
-            assert wait_until(lambda: replies.stats["ok"] == 2, 20)
+            assert wait_until(lambda: replies.stats["ok"] == 2, 60)
             assert replies.stats["pending"] == 1
         fleet.start("n3")
         with fleet.client(state=state, session="later") as client:
@@ -160,7 +160,7 @@ def test_a_follower_takes_over_when_the_holder_is_gone(fleet, state):
     holder = fleet.client(state=state, session="heir")
     with fleet.client(state=state, session="heir") as follower:
         holder.close()
-        assert wait_until(lambda: follower.session.holds, 10)
+        assert wait_until(lambda: follower.session.holds, 60)
         replies = follower.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
         assert replies.stats["ok"] == len(NAMES)
 

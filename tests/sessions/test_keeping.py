@@ -60,7 +60,7 @@ def test_a_judgement_is_in_the_file_as_soon_as_it_is_made(fleet, state):
     with fleet.client(state=state) as client:
         nodes = ["nobody", "n1"]
         replies = client.rpc("rpcutil", "ping", nodes=nodes, batch=1, batch_sleep=60, wait=False)
-        assert wait_until(lambda: replies.stats["silent"] == 1, 20)
+        assert wait_until(lambda: replies.stats["silent"] == 1, 60)
         first, second = client.session.store.entries(replies.requestid)
         assert (first.state, second.state) == (State.SILENT, State.PENDING)
         assert first.reason

@@ -73,7 +73,7 @@ def test_the_older_one_is_told(fleet, state):
     missed = older.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
     bring_in(fleet, f"{state}-b", path)
     with fleet.client(state=f"{state}-b", session="roaming") as newer:
-        assert wait_until(lambda: not older.session.holds, 10)
+        assert wait_until(lambda: not older.session.holds, 60)
         assert any("was taken over by" in notice for notice in older.notices)
         assert any("handed it over with" in notice for notice in newer.notices)
         here = newer.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
@@ -170,7 +170,7 @@ def test_a_session_that_somebody_has_open_is_not_dropped(fleet, state):
         path = export_session(fleet.folder / state, "roaming", fleet.folder / f"{state}.mcs")
         bring_in(fleet, f"{state}-b", path)
         with fleet.client(state=f"{state}-b", session="roaming"):
-            assert wait_until(lambda: not older.session.holds, 10)
+            assert wait_until(lambda: not older.session.holds, 60)
             with pytest.raises(SessionError, match="open in another process"):
                 remove(fleet.folder / state, "roaming")
     remove(fleet.folder / state, "roaming")

@@ -90,5 +90,5 @@ def test_a_job_that_was_committed_is_sent_by_the_next_process(fleet, state):
     with fleet.client(state=state, session="s") as client:
         (job,) = client.session.store.jobs.all()
         replies = client.jobs.replies(job.id)
-        assert wait_until(lambda: replies.accepted, 20)
+        assert wait_until(lambda: replies.accepted, 60)
         assert {entry.state for entry in replies.entries()} == {State.RECEIVED}

@@ -205,7 +205,7 @@ def handed_over(seen: Seen, machines: Machines) -> None:
 
 def page(seen: Seen, _machines: Machines) -> None:
     path = seen.folder / "monday.html"
-    assert wait_until(path.exists, 5), seen.text
+    assert wait_until(path.exists, 60), seen.text
     text = path.read_text(encoding="utf-8")
     assert "Fleet report" in text
     assert "web[01-10]" in text

@@ -110,7 +110,7 @@ def refusals(fleet: Fleet, reason: str, count: int) -> list[dict[str, Any]]:
     def found() -> list[dict[str, Any]]:
         return [event for event in fleet.audit("ours0001") if event.get("reason") == reason]
 
-    assert wait_until(lambda: len(found()) >= count, 20.0), fleet.audit("ours0001")[-5:]
+    assert wait_until(lambda: len(found()) >= count, 60), fleet.audit("ours0001")[-5:]
     return found()
 
 

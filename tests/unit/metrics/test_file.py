@@ -122,7 +122,7 @@ def test_figures_that_cannot_be_taken_end_nothing(
     with caplog.at_level(logging.WARNING):
         thread = MetricsThread(Measured(metrics=path, metrics_every=0.01), make)
         thread.start()
-        assert wait_until(path.exists, 20.0)
+        assert wait_until(path.exists, 60)
         thread.stop(remove=True)
     assert said in caplog.text
     assert not path.exists()

@@ -282,10 +282,10 @@ def test_a_strike_is_for_whoever_was_alone() -> None:
 def test_the_thread_sends_what_is_there_and_what_comes(started: Callable[[File], File]) -> None:
     """It begins with what an earlier process left, and goes on when it is woken."""
     file = started(File("left"))
-    assert wait_until(lambda: not file.messages, 10)
+    assert wait_until(lambda: not file.messages, 60)
     file.messages.append("new")
     file.wake()
-    assert wait_until(lambda: not file.messages, 10)
+    assert wait_until(lambda: not file.messages, 60)
     assert file.given == ["left", "new"]
 
 
@@ -299,7 +299,7 @@ def test_the_thread_outlives_whatever_goes_wrong(
     file = File("a")
     file.fault = fault
     started(file)
-    assert wait_until(lambda: not file.messages, 10)
+    assert wait_until(lambda: not file.messages, 60)
     (line,) = [record.getMessage() for record in caplog.records]
     ours = isinstance(fault, MCShellError)
     assert line == (f"the outbox waits: {fault}" if ours else "the outbox stumbled")

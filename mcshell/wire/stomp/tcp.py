@@ -59,9 +59,9 @@ def agree_heartbeat(ours: float, theirs: str) -> tuple[float, float]:
 def keep_alive(sock: socket.socket) -> None:
     """Have the system find out within two minutes that the other machine is gone, where no heart-beat does."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if (option := getattr(socket, name, None)) is not None:  # not every system has each
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class PatientSocket:

@@ -473,10 +473,12 @@ def _notebook(folder: Path) -> int:
                 except KeyboardInterrupt:
                     continue  # it has heard it too, and asks whether it shall end
         except _TerminatedError:
-            lab.terminate()  # it ends its kernels first
-            with suppress(subprocess.TimeoutExpired):
-                lab.wait(_STOP)
-            lab.kill()
+            try:
+                lab.terminate()  # it ends its kernels first
+                with suppress(subprocess.TimeoutExpired):
+                    lab.wait(_STOP)
+            finally:  # where we are told once more to end, too
+                lab.kill()
             raise
 
 

@@ -271,3 +271,36 @@ def test_something_is_on_the_screen_before_anything_is_there() -> None:
         assert demo.stderr.readline().startswith("starting")
         assert "ready after" in demo.stderr.readline()
         demo.terminate()
+
+
+def test_a_lab_that_hears_nothing_ends_with_the_demo(tmp_path: Path) -> None:
+    """The demo is told twice to end, the second time while it waits for the lab."""
+    pytest.importorskip("jupyterlab")
+    home = {**environ(), "HOME": str(tmp_path), "BROWSER": "true"}
+    words = [*DEMO, "--nodes", "1", "--notebook"]
+    with subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=home
+    ) as demo:
+        assert demo.stderr is not None
+        assert any("is running at" in line for line in demo.stderr)
+        (lab,) = [
+            one for one in psutil.Process(demo.pid).children() if "jupyterlab" in one.cmdline()
+        ]
+        lab.suspend()
+        try:
+            demo.terminate()
+            assert wait_until(lambda: has_waiting(lab, signal.SIGTERM), 60)
+            demo.terminate()
+            assert demo.wait(60) == 128 + signal.SIGTERM
+            assert not lab.is_running()
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                lab.kill()
+
+
+def has_waiting(process: psutil.Process, number: signal.Signals) -> bool:
+    """Whether a stopped process has been sent a signal that it has not taken yet."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("ShdPnd:"):
+            return bool(int(line.split()[1], 16) & (1 << (number - 1)))
+    return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import stat
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["bytes_of", "decoded", "expanded", "make_careful"]
 
 _YAML: Final = "tag:yaml.org,2002:"
+_WRITER: Final = 2.0
+"""Seconds that a pipe waits for who writes to it: he may begin just now."""
 _MERGED: Final = 1_000_000
 """Entries that merge keys (`<<`) may copy: ten lines of them have more than there is memory for."""
 
@@ -37,9 +40,12 @@ def bytes_of(path: Path, most: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         os.set_blocking(descriptor, True)
-        data = file.read(most + 1)
-        if not data and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-            raise ValueError("nothing comes from this pipe")
+        data, until = file.read(most + 1), time.monotonic() + _WRITER
+        while not data and stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            if time.monotonic() > until:
+                raise ValueError("nothing comes from this pipe")
+            time.sleep(0.05)
+            data = file.read(most + 1)
     if len(data) > most:
         raise ValueError(f"larger than {most >> 20} MiB")
     return data

@@ -56,6 +56,13 @@ def test_a_pipe_that_somebody_writes_to_is_read(tmp_path: Path) -> None:
     os.close(read)
 
 
+def test_a_pipe_whose_writer_begins_just_now_is_read(tmp_path: Path) -> None:
+    """As in `mkfifo p; a command > p &`: who reads may be there first."""
+    os.mkfifo(path := tmp_path / "pipe")
+    with subprocess.Popen(["sh", "-c", 'sleep 0.3; echo web1 > "$0"', path]):
+        assert bytes_of(path, 100) == b"web1\n"
+
+
 @given(st.text(st.characters(exclude_characters="\r\0\ufeff", exclude_categories=["Cs"])))
 def test_a_text_is_the_same_with_bom_and_crlf(text: str) -> None:
     """UTF-8 with or without BOM, CRLF or not, is one text."""

@@ -14,7 +14,7 @@ from mcshell import table
 from mcshell.client import default as current
 from mcshell.client.analysis import diff, fold, outliers, select, summary
 from mcshell.client.analysis.answers import flat, of_frame
-from mcshell.client.arguments import looked_at
+from mcshell.client.arguments import checks_methods
 from mcshell.client.discovery.targeting import names_of
 from mcshell.client.rpc.history import inputs_again
 from mcshell.client.rpc.outputs import columns_for
@@ -37,7 +37,7 @@ _ROW = ("sender", "state", "requestid")  # what says which row it is, and what b
 
 
 @pd.api.extensions.register_dataframe_accessor("mco")
-@looked_at
+@checks_methods
 class Accessor:
     """What a table with a `sender`, a column or a level of its index, can do for the fleet.
 

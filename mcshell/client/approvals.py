@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell import interrupts, table
-from mcshell.client.arguments import looked_at
+from mcshell.client.arguments import checks_methods
 from mcshell.client.discovery.targeting import RequestOptions, Targeting, seconds_of, targeting_of
 from mcshell.errors import NoTargets, Reason, Rejected, UsageError
 from mcshell.message import Approval, Proposal, Via, new_nonce
@@ -82,7 +82,7 @@ class ProposalStatus:
         return tuple(sorted(callers))
 
 
-@looked_at
+@checks_methods
 class ApprovalManager:
     """The proposals of a fleet, as one client sees them."""
 

@@ -17,7 +17,7 @@ from mcshell.errors import UsageError, on_one_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["looked_at", "looking"]
+__all__ = ["checks_arguments", "checks_methods"]
 
 _WORDS: Final = {"str": "text", "Path": "a path", "int": "a whole number"}
 _UNLIKE: Final = {"Any", "bool", "float", "int", "object"}  # are read with care where they are used
@@ -27,15 +27,15 @@ _ALIKE: Final = {"Path": PathLike, "int": Integral}  # numpy's numbers are no in
 T = TypeVar("T")
 
 
-def looked_at(kind: type[T]) -> type[T]:
-    """Have all public methods of a class look at what they are given."""
+def checks_methods(kind: type[T]) -> type[T]:
+    """Have all public methods of a class check what they are given."""
     for name, method in list(vars(kind).items()):
         if isinstance(method, FunctionType) and not name.startswith("_"):
-            setattr(kind, name, looking(method))
+            setattr(kind, name, checks_arguments(method))
     return kind
 
 
-def looking(call: Callable[..., T]) -> Callable[..., T]:
+def checks_arguments(call: Callable[..., T]) -> Callable[..., T]:
     """A function that raises UsageError where an argument is not what its annotation says."""
     inner = inspect.unwrap(call)
     code, kinds = inner.__code__, dict(_plain(inner.__annotations__))
@@ -47,7 +47,7 @@ def looking(call: Callable[..., T]) -> Callable[..., T]:
     rest = code.co_varnames[place] if code.co_flags & inspect.CO_VARARGS else ""
 
     @wraps(call)
-    def looks(*args: Any, **named: Any) -> T:
+    def checked(*args: Any, **named: Any) -> T:
         for name, value in zip(names, args, strict=False):
             _check(name, value, kinds.get(name))
         for name, value in named.items():
@@ -56,7 +56,7 @@ def looking(call: Callable[..., T]) -> Callable[..., T]:
             _check(rest, value, kinds.get(rest))
         return call(*args, **named)
 
-    return looks
+    return checked
 
 
 def _plain(annotations: Mapping[str, str]) -> list[tuple[str, list[str]]]:

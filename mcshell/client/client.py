@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from mcshell import config, forking, interrupts, table
 from mcshell.client import default
-from mcshell.client.arguments import looked_at, looking
+from mcshell.client.arguments import checks_arguments, checks_methods
 from mcshell.client.discovery.inventory_pool import InventoryPool
 from mcshell.client.discovery.methods import Discovered, Finder
 from mcshell.client.discovery.node_cache import NodeCache
@@ -74,7 +74,7 @@ def _register_accessor() -> None:
 table.at_first(_register_accessor)
 
 
-@looking
+@checks_arguments
 def connect(
     url: str | None = None, *, session: str | None = None, config_file: Path | None = None
 ) -> Client:
@@ -105,7 +105,7 @@ def current() -> Client:
     return cast("Client", default.current())
 
 
-@looked_at
+@checks_methods
 class Client:
     """One operator's connection, open until `close`, or until nobody refers to it or its replies.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell import interrupts, table
-from mcshell.client.arguments import looked_at
+from mcshell.client.arguments import checks_methods
 from mcshell.client.discovery.methods import nobody
 from mcshell.client.discovery.targeting import (
     RequestOptions,
@@ -96,7 +96,7 @@ class PutOptions:
         }
 
 
-@looked_at
+@checks_methods
 class FileManager:
     """The files of one client's nodes; see `put`, `get` and `list`."""
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell import interrupts, schedule, table
-from mcshell.client.arguments import looked_at
+from mcshell.client.arguments import checks_methods
 from mcshell.client.discovery.methods import nobody
 from mcshell.client.discovery.targeting import RequestOptions, seconds_of
 from mcshell.client.jobs.documents import Confirm, JobDetails, JobEdit, JobRevisions, in_force
@@ -76,7 +76,7 @@ _FEWER_JOBS: Final = (
 _FEWER_STARTS: Final = "it has more starts than it lists: ask from later on, or for a shorter time"
 
 
-@looked_at
+@checks_methods
 class JobManager:
     """The jobs of one client; see `submit`."""
 

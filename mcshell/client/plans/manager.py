@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcshell import interrupts
-from mcshell.client.arguments import looked_at
+from mcshell.client.arguments import checks_methods
 from mcshell.client.discovery.groups import group_lookup
 from mcshell.client.discovery.targeting import Targeting, seconds_of
 from mcshell.client.documents.plan_file import read_plan
@@ -81,7 +81,7 @@ class PlanStatus:
         return f"<Plan {self.name} {self.id[:8]}: {self.state}{reason}; {counts}>"
 
 
-@looked_at
+@checks_methods
 class PlanManager:
     """The plans of one client's session."""
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mcshell.client.arguments import looked_at
+from mcshell.client.arguments import checks_methods
 from mcshell.errors import UsageError
 
 
-@looked_at
+@checks_methods
 class Asked:
     """Says what it was given."""
 

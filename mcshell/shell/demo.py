@@ -291,7 +291,7 @@ def _prepare(folder: Path, port: int) -> Authority:
 
     pki = folder / "pki"
     began = time.time() - _PAST
-    there = (pki / "ca.key").exists()
+    there = (pki / "ca.pem").exists()
     authority = Authority.open(pki) if there else Authority.init(pki, "demo", not_before=began)
     operator = _issue(authority, _clean(getpass.getuser()), "operator", folder / "operator", began)
     host = _issue(authority, _clean(socket.getfqdn()), "node", folder / "node", began)

@@ -11,12 +11,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from tests.peers.host import untouched_host
 from tests.peers.processes import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.timeout(240)
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,14 +248,21 @@ def test_the_past_is_signed(tmp_path: Path) -> None:
         demo.communicate(timeout=60)
 
 
-def test_the_lab_opens_for_root_too(tmp_path: Path) -> None:
-    """`--notebook` serves the notebooks, whoever runs it, and ends with the demo."""
+@contextlib.contextmanager
+def with_lab(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """A demo that opens the notebooks."""
     pytest.importorskip("jupyterlab")
-    home = {**environ(), "HOME": str(tmp_path), "BROWSER": "true"}
+    more = {**environ(), "HOME": str(home), "BROWSER": "true"}
     words = [*DEMO, "--nodes", "1", "--notebook"]
     with subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=home
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=more
     ) as demo:
+        yield demo
+
+
+def test_the_lab_opens_for_root_too(tmp_path: Path) -> None:
+    """`--notebook` serves the notebooks, whoever runs it, and ends with the demo."""
+    with with_lab(tmp_path) as demo:
         assert demo.stderr is not None
         said = []
         for line in demo.stderr:
@@ -261,26 +272,9 @@ def test_the_lab_opens_for_root_too(tmp_path: Path) -> None:
     assert any("is running at" in line for line in said), said
 
 
-def test_something_is_on_the_screen_before_anything_is_there() -> None:
-    """The first line comes before the broker does: nobody wonders whether it has begun."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [*DEMO, "--nodes", "1"], stdin=pipe, stderr=pipe, text=True, env=environ()
-    ) as demo:
-        assert demo.stderr is not None
-        assert demo.stderr.readline().startswith("starting")
-        assert "ready after" in demo.stderr.readline()
-        demo.terminate()
-
-
 def test_a_lab_that_hears_nothing_ends_with_the_demo(tmp_path: Path) -> None:
     """The demo is told twice to end, the second time while it waits for the lab."""
-    pytest.importorskip("jupyterlab")
-    home = {**environ(), "HOME": str(tmp_path), "BROWSER": "true"}
-    words = [*DEMO, "--nodes", "1", "--notebook"]
-    with subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=home
-    ) as demo:
+    with with_lab(tmp_path) as demo:
         assert demo.stderr is not None
         assert any("is running at" in line for line in demo.stderr)
         (lab,) = [

@@ -210,7 +210,7 @@ class Context:
                     Client,
                 )
                 from mcshell.client.origin import use_face  # noqa: PLC0415 - as above
-                from mcshell.node.process.service import log_in_lines  # noqa: PLC0415 - as above
+                from mcshell.wire.log_lines import log_in_lines  # noqa: PLC0415 - as above
 
                 log_in_lines()
                 use_face(self.face)

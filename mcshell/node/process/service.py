@@ -12,17 +12,16 @@ import threading
 from pathlib import Path
 from typing import IO
 
-from mcshell.errors import ConfigError, printable
+from mcshell.errors import ConfigError
 from mcshell.private import FileLock, lock_file
 from mcshell.storage import is_storage_fault
+from mcshell.wire.log_lines import LogLines
 
 __all__ = [
     "JSONFormatter",
-    "LogLines",
     "begin",
     "begin_log",
     "hold_state_directory",
-    "log_in_lines",
     "say_ready",
 ]
 
@@ -47,28 +46,6 @@ def begin_log(level: str, *, as_json: bool) -> None:
     plain = LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JSONFormatter() if as_json else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-
-
-class LogLines(logging.Formatter):
-    """A line a record: what others have said in it begins no line of its own, and acts on no terminal.
-
-    Tracebacks follow it, indented.
-    """
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The record's own line."""
-        return printable(super().formatMessage(record))
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, and the traceback below it."""
-        line, *rest = super().format(record).split("\n")
-        return "\n".join([line, *(f"  {printable(one)}" for one in rest)])
-
-
-def log_in_lines() -> None:
-    """Have warnings that no handler takes, which Python writes to standard error, be such lines too."""
-    if logging.lastResort is not None:
-        logging.lastResort.setFormatter(LogLines())
 
 
 class JSONFormatter(logging.Formatter):

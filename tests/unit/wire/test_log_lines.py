@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.node.process.service import begin_log, log_in_lines
+from mcshell.node.process.service import begin_log
+from mcshell.wire.log_lines import log_in_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

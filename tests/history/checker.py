@@ -76,6 +76,14 @@ class _Told:
         ran = self.ran[asked.request]
         return ran if asked.via == "pool" else [one for one in ran if one.node == target]
 
+    def runs(self, asked: Asked) -> list[Ran]:
+        """What ran of a request; of a job that recurs, which ends as its last start did: of its starts."""
+        own = self.ran[asked.request]
+        if asked.via != "job":
+            return own
+        starts = [ran for name, ran in self.ran.items() if name.startswith(f"{asked.request}/")]
+        return [one for ran in [own, *starts] for one in ran]
+
     def last_row(self, asked: Asked, target: str) -> Row | None:
         """The row that a target was left with; of a pool: that of whoever took it."""
         rows = [
@@ -153,7 +161,7 @@ def _unsaid(told: _Told, asked: Asked) -> Iterator[Violation]:
 def _never_ran(told: _Told, asked: Asked) -> Iterator[Violation]:
     """A row that is ok, at whatever time it is seen, comes after its effect."""
     for row in told.rows[asked.request]:
-        if row.state == "ok" and not any(one.node == row.node for one in told.ran[asked.request]):
+        if row.state == "ok" and not any(one.node == row.node for one in told.runs(asked)):
             text = f"ok at {row.at:.3f}, and it never ran there"
             yield Violation(kind="false", request=asked.request, node=row.node, text=text)
             return

@@ -42,6 +42,16 @@ def test_honest_histories():
     assert check([]) == []
 
 
+def test_a_job_is_ok_where_one_of_its_starts_ran():
+    """It ends as its last start did, which is a request of its own; one of another is none of its."""
+    job = replace(ASKED, targets=("a",), via="job", may_expire=True)
+    for name, found in (("r/1", []), ("rr/1", ["false"])):
+        start = replace(job, request=name)
+        ran = [replace(RAN_A, request=name), replace(OK_A, request=name)]
+        assert kinds([job, CONFIRMED, start, *ran, OK_A, ENDED]) == found
+    assert kinds([replace(job, via="queue"), start, *ran, OK_A, ENDED]) == ["false"]
+
+
 @pytest.mark.parametrize(
     ("history", "found"),
     [

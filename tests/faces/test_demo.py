@@ -282,6 +282,7 @@ def test_a_lab_that_hears_nothing_ends_with_the_demo(tmp_path: Path) -> None:
         ]
         lab.suspend()
         try:
+            assert wait_until(lambda: lab.status() == psutil.STATUS_STOPPED, 60)
             demo.terminate()
             assert wait_until(lambda: has_waiting(lab, signal.SIGTERM), 60)
             demo.terminate()

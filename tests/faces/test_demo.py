@@ -294,8 +294,10 @@ def test_a_lab_that_hears_nothing_ends_with_the_demo(tmp_path: Path) -> None:
 
 
 def has_waiting(process: psutil.Process, number: signal.Signals) -> bool:
-    """Whether a stopped process has been sent a signal that it has not taken yet."""
-    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-        if line.startswith("ShdPnd:"):
-            return bool(int(line.split()[1], 16) & (1 << (number - 1)))
-    return False
+    """Whether a stopped process has been sent a signal that it has not taken yet, or is gone."""
+    try:
+        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return True
+    (pending,) = [line.split()[1] for line in lines if line.startswith("ShdPnd:")]
+    return bool(int(pending, 16) & (1 << (number - 1)))

@@ -97,9 +97,9 @@ def step(entry: LedgerEntry, reply: Reply, at: float) -> LedgerEntry:
     judgement, and what a node has only said of its end, and marks `late`. What a worker of a pool has
     done counts for more than that another, who had a copy, could only say `interrupted`.
     """
+    if entry.done is not None and not reply.final:  # the node's own `expired` is an end, too
+        return entry
     if entry.done is not None and entry.state.final:
-        if not reply.final:
-            return entry
         another = entry.worker not in ("", reply.sender)  # of the pool's
         if another and reply.state is State.INTERRUPTED:
             return entry

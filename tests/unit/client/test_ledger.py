@@ -157,6 +157,15 @@ def test_received_does_not_undo_running():
     assert (entry.state, entry.received, entry.running) == (State.RUNNING, 2.0, 1.0)
 
 
+def test_received_does_not_undo_an_expiry_that_the_node_has_said():
+    """Sent again after a break, it comes behind the last reply: nothing more would close the row."""
+    ledger = Ledger(["n1"])
+    for state in (State.EXPIRED, State.RECEIVED, State.RUNNING):
+        hear(ledger, word("n1", state), 2.0)
+    assert ledger.targets["n1"].state is State.EXPIRED
+    assert ledger.closed
+
+
 def test_lag_is_from_our_send_to_the_final_word():
     """The lag is in seconds, and there is none before the final reply."""
     entry = LedgerEntry(sender="a", sent=10.0)

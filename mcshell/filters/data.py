@@ -284,7 +284,9 @@ class _Seen(Mapping[str, Any]):
                     return None
                 digest = hashlib.new(key, usedforsecurity=False)
                 for offset in range(0, MAX_DIGEST, _BLOCK):
-                    digest.update(held.read(_BLOCK, offset))
+                    if not (block := held.read(_BLOCK, offset)):
+                        break
+                    digest.update(block)
         except OSError:
             return None
         return digest.hexdigest()

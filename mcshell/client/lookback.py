@@ -26,17 +26,24 @@ class Lookback(KeptRequests):
     """The requests of a session as they stand in its file: nothing is sent, and nothing comes in.
 
     Open for as long as somebody has it, or replies of it. Without a name it is the first free scratch
-    session, as a client's is; with `any_` else any of the caller's.
+    session, as a client's is; with `any_` else any of the caller's. `notices` takes what is to be told.
     """
 
     def __init__(
-        self, settings: Settings, ddls: Library, name: str | None, why: str, *, any_: bool
+        self,
+        settings: Settings,
+        ddls: Library,
+        name: str | None,
+        why: str,
+        notices: list[str],
+        *,
+        any_: bool,
     ) -> None:
         caller = operator_of(settings, load_credentials(pki_of(settings)))
         self.session = _session(settings, caller, name, any_=any_)
         text = f"{why}: this is what the file of session {self.session.name} has, more may come"
-        self.notices = [text]
-        super().__init__(settings, self.session, self._kept, ddls, caller, self, self.notices)
+        notices.append(text)
+        super().__init__(settings, self.session, self._kept, ddls, caller, self, notices)
         weakref.finalize(self, self.session.close)
 
     def _kept(self, record: RequestRecord) -> RequestTracker:

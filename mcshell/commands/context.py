@@ -249,10 +249,8 @@ class Context:
         try:
             return self.stored(session)
         except (WireError, MachineError) as error:
-            name = session or self.session
-            found = Lookback(self.settings, self.ddls, name, str(error), any_=any_)
-            self._shared.said += found.notices
-            return found
+            name, said = session or self.session, self._shared.said
+            return Lookback(self.settings, self.ddls, name, str(error), said, any_=any_)
 
     def is_open(self, name: str) -> bool:
         """Whether a line has opened the session of that name."""

@@ -41,7 +41,8 @@ def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     folder = tmp_path_factory.mktemp("known-targets")
     nodes = {name: Node({"role": role}) for name, role in ROLES.items()}
     policies = {"exec": POLICY, "service": POLICY}
-    with Fleet(embedded, folder, nodes, policies=policies) as fleet:
+    more = 'register_every = "30m"\n'  # seldom: it tells whoever listens what a node is now
+    with Fleet(embedded, folder, nodes, policies=policies, more=more) as fleet:
         fleet.start()
         yield fleet
 
@@ -83,20 +84,38 @@ def by_name(replies: Replies) -> dict[str, LedgerEntry]:
     return {entry.sender: entry for entry in replies.entries()}
 
 
+def name_and_role(registration: bytes) -> tuple[str, str]:
+    """What a registration says of its node."""
+    document = json.loads(registration)
+    return document["identity"], document["facts"]["role"]
+
+
 @contextmanager
 def another_role(fleet: Fleet, name: str, role: str) -> Iterator[None]:
-    """A node is something else for a while; it is started anew with that, and at the end again."""
+    """A node is something else for a while; it is started anew with that, and at the end again.
+
+    Its registration has gone by then: whoever connects later does not hear what it is.
+    """
+    broker, said = fleet.broker, SimpleQueue()
+    listener = Connector([broker.url], user=broker.user, passcode=broker.passcode)
+    listener.start(timeout=60)
+    listener.subscribe(destinations.registration(fleet.collective), said, ack="auto")
 
     def restarted(one: str) -> None:
         (fleet.folder / f"{name}.yaml").write_text(json.dumps({"role": one}))
         fleet.nodes.pop(name).stop()
         fleet.start(name)
+        while name_and_role(said.get(timeout=60).body) != (name, one):
+            continue
 
-    restarted(role)
     try:
+        restarted(role)
         yield
     finally:
-        restarted(ROLES[name])
+        try:
+            restarted(ROLES[name])
+        finally:
+            listener.close()
 
 
 def aged(fleet: Fleet, state: str, *names: str) -> None:

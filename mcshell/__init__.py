@@ -8,7 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mcshell.errors import ForkedClient, MCShellError, Stopped, TaskError
+from mcshell.unused import unused
 from mcshell.version import VERSION
+
+with unused("inspect"):  # a megabyte, and a tenth of what a small command takes
+    import dataclasses  # noqa: F401 - nearly all of ours need it
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

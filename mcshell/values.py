@@ -31,6 +31,7 @@ if not TYPE_CHECKING:  # to a type checker it is the library's
         """Make a class whose fields are its annotations; what is said means what the library means."""
 
         def make(cls: type) -> type:
+            cls.__doc__ = cls.__doc__ or cls.__name__  # the library loads `inspect` to write one
             made = dataclasses.dataclass(
                 cls, init=False, repr=False, eq=False, slots=slots, kw_only=kw_only
             )

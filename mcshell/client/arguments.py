@@ -4,7 +4,6 @@ that something else is one line about it, and no TypeError from the depth.
 
 from __future__ import annotations
 
-import inspect
 import reprlib
 from functools import wraps
 from numbers import Integral
@@ -22,6 +21,8 @@ __all__ = ["checks_arguments", "checks_methods"]
 _WORDS: Final = {"str": "text", "Path": "a path", "int": "a whole number"}
 _UNLIKE: Final = {"Any", "bool", "float", "int", "object"}  # are read with care where they are used
 
+_VARARGS: Final = 4  # inspect.CO_VARARGS, and a command would wait for that module
+
 _ALIKE: Final = {"Path": PathLike, "int": Integral}  # numpy's numbers are no int
 
 T = TypeVar("T")
@@ -37,14 +38,16 @@ def checks_methods(kind: type[T]) -> type[T]:
 
 def checks_arguments(call: Callable[..., T]) -> Callable[..., T]:
     """A function that raises UsageError where an argument is not what its annotation says."""
-    inner = inspect.unwrap(call)
+    inner: Any = call
+    while hasattr(inner, "__wrapped__"):
+        inner = inner.__wrapped__
     code, kinds = inner.__code__, dict(_plain(inner.__annotations__))
     if not kinds:
         return call
     names = code.co_varnames[: code.co_argcount]
     unnamed = names[: code.co_posonlyargcount]  # such a name is an input's, where it is given
     place = code.co_argcount + code.co_kwonlyargcount
-    rest = code.co_varnames[place] if code.co_flags & inspect.CO_VARARGS else ""
+    rest = code.co_varnames[place] if code.co_flags & _VARARGS else ""
 
     @wraps(call)
     def checked(*args: Any, **named: Any) -> T:

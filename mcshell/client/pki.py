@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from mcshell import interrupts
 from mcshell.config import PKISettings
 from mcshell.errors import ConfigError
+from mcshell.pki.realm import realm_of
 from mcshell.private import lock_file, private_folder, read_obeyed
-from mcshell.realm import realm_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,7 +22,7 @@ from mcshell.enrolment.asking import ask
 from mcshell.enrolment.machine import renewal, renewed
 from mcshell.errors import MCShellError
 from mcshell.pki.certificates import issued_at
-from mcshell.realm import names_fleet
+from mcshell.pki.realm import names_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Callable

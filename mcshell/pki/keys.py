@@ -9,6 +9,9 @@ OpenSSL refuses, and keys of small order besides, under which one signature can 
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -25,30 +28,29 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_der_public_key,
-    load_pem_private_key,
-    load_pem_public_key,
-    load_ssh_public_key,
-)
 
 from mcshell.errors import ConfigError
 from mcshell.pki.passphrases import ask_secret
 from mcshell.private import read_obeyed
+from mcshell.unused import unused
+
+with unused("cryptography.hazmat.primitives.serialization"):  # a megabyte, for what has other keys
+    from cryptography.hazmat.primitives import serialization
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
 __all__ = [
     "PrivateKey",
     "PublicKey",
+    "certificate_der",
     "checking",
     "checking_der",
+    "der_of",
     "dump_private",
     "hash_for",
     "load_private",
@@ -69,6 +71,14 @@ MIN_CURVE: Final = 256
 _ED25519_SIGNATURE: Final = 64
 # RFC 8410: how the SubjectPublicKeyInfo of each Ed25519 key begins; its 32 bytes follow.
 _ED25519_KEY: Final = bytes.fromhex("302a300506032b6570032100")
+# The same of its PKCS#8, and all of such a PEM.
+_ED25519_SEED: Final = bytes.fromhex("302e020100300506032b657004220420")
+_ED25519_PEM: Final = re.compile(
+    rb"-----BEGIN PRIVATE KEY-----\n([A-Za-z0-9+/]{64})\n-----END PRIVATE KEY-----\n"
+)
+_CERTIFICATE_PEM: Final = re.compile(
+    rb"-----BEGIN CERTIFICATE-----\s+([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----"
+)
 _passphrases: Final[dict[bytes, bytes]] = {}
 """By the encrypted PEM: a process has several uses for its key, and asks once."""
 
@@ -94,7 +104,9 @@ def load_private(pem: bytes, origin: str = "") -> PrivateKey:
     """
     where = f"{origin}: " if origin else ""
     try:
-        key = load_pem_private_key(pem, passphrase_of(pem, origin))
+        key = _plain_ed25519(pem) or serialization.load_pem_private_key(
+            pem, passphrase_of(pem, origin)
+        )
     except (ValueError, UnsupportedAlgorithm) as error:
         why, _, _page = str(error).partition(". See https://")
         raise ConfigError(f"{where}no PEM private key: {why}", origin=origin) from error
@@ -116,14 +128,16 @@ def passphrase_of(pem: bytes, origin: str = "") -> bytes | None:
     """
     if pem in _passphrases:
         return _passphrases[pem]
+    if _plain_ed25519(pem) is not None:
+        return None
     try:
-        load_pem_private_key(pem, password=None)
+        serialization.load_pem_private_key(pem, password=None)
     except TypeError:  # as `cryptography` says that it is encrypted
         asked = ask_secret(f"the passphrase of {origin or 'the key'}").encode()
     else:
         return None
     try:
-        load_pem_private_key(pem, asked)
+        serialization.load_pem_private_key(pem, asked)
     except ValueError as error:
         where = f"{origin}: " if origin else ""
         raise ConfigError(f"{where}that is not its passphrase", origin=origin) from error
@@ -131,12 +145,23 @@ def passphrase_of(pem: bytes, origin: str = "") -> bytes | None:
     return asked
 
 
+def _plain_ed25519(pem: bytes) -> Ed25519PrivateKey | None:
+    """The key in a PEM such as `dump_private` writes; None where it may be any other."""
+    if (found := _ED25519_PEM.fullmatch(pem)) is None:
+        return None
+    der = base64.b64decode(found[1])
+    seed = der.removeprefix(_ED25519_SEED)
+    return None if seed == der else Ed25519PrivateKey.from_private_bytes(seed)
+
+
 def read_public(path: str | os.PathLike[str]) -> PublicKey:
     """Read a public key: a line of ssh's (`id_ed25519.pub`) or PEM; raises ConfigError."""
     try:
         text = Path(path).read_bytes()
-        load = load_pem_public_key if text.lstrip().startswith(b"-----") else load_ssh_public_key
-        key = load(text)
+        if text.lstrip().startswith(b"-----"):
+            key = serialization.load_pem_public_key(text)
+        else:
+            key = serialization.load_ssh_public_key(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -148,17 +173,37 @@ def read_public(path: str | os.PathLike[str]) -> PublicKey:
 
 def dump_private(key: PrivateKey) -> bytes:
     """The key as an unencrypted PKCS#8 PEM."""
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
 
 
 def same_key(key: PrivateKey | PublicKey, public: object) -> bool:
     """Whether `public` is the public half of `key`, or is it."""
     if not isinstance(public, Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey):
         return False
-    spki = PublicFormat.SubjectPublicKeyInfo
     if not isinstance(key, Ed25519PublicKey | EllipticCurvePublicKey | RSAPublicKey):
         key = key.public_key()
-    return key.public_bytes(Encoding.DER, spki) == public.public_bytes(Encoding.DER, spki)
+    return der_of(key) == der_of(public)
+
+
+def certificate_der(certificate: x509.Certificate, pem: bytes = b"") -> bytes:
+    """A certificate's bytes; `pem` may hold it as its first, and saves loading what writes it."""
+    if (found := _CERTIFICATE_PEM.search(pem)) is not None:
+        der = base64.b64decode(found[1])
+        if hashlib.sha256(der).digest() == certificate.fingerprint(hashes.SHA256()):
+            return der
+    return certificate.public_bytes(serialization.Encoding.DER)
+
+
+def der_of(public: CertificatePublicKeyTypes) -> bytes:
+    """A public key's SubjectPublicKeyInfo."""
+    if isinstance(public, Ed25519PublicKey):
+        return _ED25519_KEY + public.public_bytes_raw()
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    return public.public_bytes(serialization.Encoding.DER, spki)
 
 
 def hash_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
@@ -214,7 +259,7 @@ def checking_der(der: bytes) -> Callable[[bytes, bytes], None]:
     """As `checking`, of a key's SubjectPublicKeyInfo."""
     if len(der) == len(_ED25519_KEY) + 32 and der.startswith(_ED25519_KEY):
         return _checking_ed25519(der[len(_ED25519_KEY) :])
-    return checking(load_der_public_key(der))
+    return checking(serialization.load_der_public_key(der))
 
 
 def _checking_ed25519(raw: bytes) -> Callable[[bytes, bytes], None]:

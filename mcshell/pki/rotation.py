@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mcshell.errors import ConfigError
 from mcshell.pki.certificates import key_identifier
 from mcshell.pki.keys import load_private, read_private, same_key
+from mcshell.pki.realm import names_fleet, realm_line, realm_of
 from mcshell.private import replace_file
-from mcshell.realm import names_fleet, realm_line, realm_of
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:

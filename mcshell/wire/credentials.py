@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcshell import plugins
 from mcshell.errors import ConfigError, MCShellError, PluginError, Rejected
 from mcshell.pki.chain import certificates_in
-from mcshell.pki.keys import checking, read_private
+from mcshell.pki.keys import checking, der_of, read_private
+from mcshell.pki.realm import realm_of
 from mcshell.private import read_obeyed
-from mcshell.realm import realm_of
 from mcshell.values import dataclass
 from mcshell.wire.documents.signatures import Signer, Verifier
 from mcshell.wire.stomp.connector import Connector
@@ -174,9 +173,8 @@ class _PluggedKey:
         public = certificate.public_key()
         self._key = key
         self._check = checking(public)
-        spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         try:
-            self._sign = source(key.rest, spki)
+            self._sign = source(key.rest, der_of(public))
         except MCShellError:
             raise
         except Exception as error:

@@ -18,7 +18,7 @@ from mcshell.config import PKISettings
 from mcshell.enrolment.machine import renewal, renewed
 from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import Authority, rotation
-from mcshell.realm import realm_of
+from mcshell.pki.realm import realm_of
 from mcshell.wire.documents.enrolment import EnrolmentMessage, seal_answer
 
 if TYPE_CHECKING:

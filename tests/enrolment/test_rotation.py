@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from mcshell.docs import markdown, pages
-from mcshell.realm import realm_of
+from mcshell.pki.realm import realm_of
 from tests.enrolment.site import KINDS, Site
 from tests.enrolment.test_renewal import DAY, Asker, serial
 from tests.peers.processes import wait_until

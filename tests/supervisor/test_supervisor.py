@@ -19,7 +19,7 @@ from mcshell.client.discovery.registrations import RegistrationFilter
 from mcshell.client.documents.rule_file import load_sealed
 from mcshell.message import Duty, Filter, Rule
 from mcshell.pki import Authority
-from mcshell.realm import realm_of
+from mcshell.pki.realm import realm_of
 from mcshell.supervisor import service
 from mcshell.supervisor.inventory import HeardRegistration, Inventory
 from mcshell.wire import destinations

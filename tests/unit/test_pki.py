@@ -15,7 +15,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +28,7 @@ from hypothesis import strategies as st
 from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import Authority, check_name, identity_of, load_private, read_private
 from mcshell.pki.certificates import build_ca
-from mcshell.pki.keys import dump_private
+from mcshell.pki.keys import certificate_der, der_of, dump_private
 
 
 @pytest.fixture
@@ -354,3 +359,62 @@ def test_the_pki_needs_nothing_heavy():
     heavy = "{'pandas', 'IPython', 'yaml', 'lark', 'jsonschema'}"
     code = f"import sys, mcshell.pki; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_node_holds_no_more_than_its_own_key_needs(authority, tmp_path):
+    """What reads and writes keys of all kinds is a megabyte, which every machine would have in memory."""
+    code = (
+        "import sys; import mcshell.node.daemon; from mcshell.wire.documents.signatures import Signer;"
+        "from mcshell.wire.documents.signatures import Verifier;"
+        "cert, key, ca = (open(name, 'rb').read() for name in sys.argv[1:]);"
+        "Verifier(ca); Signer.from_pem(cert, key).sign(b'x');"
+        "print(*{'cryptography.hazmat.primitives.serialization.ssh', 'inspect'} & set(sys.modules))"
+    )
+    names = [tmp_path / name for name in ("web1.pem", "web1.key", "ca/ca.pem")]
+    authority.issue("web1", "node", out=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True
+    )
+    # From 3.13 on `dataclasses` itself asks it for each class.
+    assert done.stdout.split() == (["inspect"] if sys.version_info >= (3, 13) else [])
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_ed25519_is_read_and_written_as_the_library_does(seed):
+    """Though what does it for all kinds of keys is not loaded for this one."""
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(seed)
+    spki = PublicFormat.SubjectPublicKeyInfo
+    assert der_of(key.public_key()) == key.public_key().public_bytes(Encoding.DER, spki)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    for text in (pem, pem.replace(b"\n", b"\r\n"), b"# mine\n" + pem, pem.rstrip()):
+        assert load_private(text).private_bytes_raw() == seed
+
+
+def test_a_pem_that_is_nearly_such_a_key_is_none():
+    """It is for the library to say what it is."""
+    pem = dump_private(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)))
+    for other in (
+        pem.replace(b"MC4", b"MC5"),
+        pem.replace(b"AA\n", b"\n"),
+        pem.replace(b"AAA\n", b"A=\n"),
+    ):
+        assert other != pem
+        with pytest.raises(ConfigError):
+            load_private(other)
+
+
+def test_the_bytes_of_a_certificate_are_its_own(authority):
+    """Whatever else stands in the file that it was read from: another before it, or words."""
+    one, other = (authority.issue_pem(name, "node")[0] for name in ("web1", "web2"))
+    found = x509.load_pem_x509_certificate(one)
+    der = found.public_bytes(Encoding.DER)
+    words = b"subject=CN = web1\n\n" + one.replace(b"\n", b"\r\n")
+    for pem in (
+        b"",
+        one,
+        words,
+        one + other,
+        other + one,
+        b"-----BEGIN CERTIFICATE-----\nAA\n" + one,
+    ):
+        assert certificate_der(found, pem) == der

@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki import load_private, read_private
 from mcshell.pki.chain import certificates_in
 from mcshell.pki.identity import identity_of
-from mcshell.pki.keys import checking, checking_der, same_key, signing
+from mcshell.pki.keys import certificate_der, checking, checking_der, der_of, same_key, signing
 from mcshell.values import dataclass
 from mcshell.wire.documents.trust import (
     MAX_NUMBER,
@@ -80,7 +79,8 @@ def _signed(body: bytes, version: int) -> bytes:
 class Signer:
     """One identity's key at work. Its methods may be called from any thread.
 
-    `key` is the certificate's; elsewhere than in a file it is the function that signs with it.
+    `key` is the certificate's; elsewhere than in a file it is the function that signs with it. `pem` is what
+    the certificate was read from, if anything.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class Signer:
         certificate: x509.Certificate,
         key: PrivateKey | Callable[[bytes], bytes],
         operators: Sequence[str] = (),
+        pem: bytes = b"",
     ) -> None:
         if not callable(key):
             if not same_key(key, certificate.public_key()):
@@ -100,7 +101,7 @@ class Signer:
                 f" {MAX_RSA} are the most"
             )
         self.identity: Identity = identity_of(certificate, operators)
-        self.certificate: str = _encode(certificate.public_bytes(Encoding.DER))
+        self.certificate: str = _encode(certificate_der(certificate, pem))
         self._key: PublicKey = certificate.public_key()  # type: ignore[assignment] # identity_of: one that we take
         self._operators = tuple(operators)
         self._sign = key
@@ -121,7 +122,7 @@ class Signer:
             raise ConfigError(f"it is not another certificate of {self.identity.name}")
         self.identity, self.certificate = (
             identity,
-            _encode(certificate.public_bytes(Encoding.DER)),
+            _encode(certificate_der(certificate)),
         )
 
     @classmethod
@@ -151,7 +152,7 @@ class Signer:
     @classmethod
     def _of(cls, cert: bytes, key: PrivateKey, operators: Sequence[str]) -> Signer:
         try:
-            return cls(certificates_in(cert)[0], key, operators)
+            return cls(certificates_in(cert)[0], key, operators, cert)
         except Rejected as error:
             raise ConfigError(f"the certificate speaks for nobody: {error.detail}") from error
 
@@ -513,7 +514,7 @@ class Verifier:
             refuse_unfit(certificate, identity.kind)
             key = certificate.public_key()
             check = checking(key)
-            der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            der = der_of(key)
             leaf = _Leaf(identity, anchor, check, der)
         except UNPARSABLE as error:
             raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from None

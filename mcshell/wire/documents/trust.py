@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki.chain import certificates_in, is_root, issuers_of
-from mcshell.pki.keys import refuse_weak
+from mcshell.pki.keys import der_of, refuse_weak
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -155,22 +154,19 @@ def _anchor(certificate: x509.Certificate, all_of_them: Sequence[x509.Certificat
         certificate=certificate,
         name=name,
         subject=certificate.subject.public_bytes(),
-        key=_key(certificate),
+        key=der_of(certificate.public_key()),
         not_before=certificate.not_valid_before_utc.timestamp(),
         not_after=certificate.not_valid_after_utc.timestamp(),
         above=_above(certificate, all_of_them),
     )
 
 
-def _key(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
 def _above(
     certificate: x509.Certificate, cas: Sequence[x509.Certificate]
 ) -> tuple[tuple[bytes, int], ...]:
     issuers = [] if is_root(certificate) else issuers_of(certificate, cas)
-    return tuple((_key(ca), one.serial_number) for one, ca in pairwise((certificate, *issuers)))
+    chain = pairwise((certificate, *issuers))
+    return tuple((der_of(ca.public_key()), one.serial_number) for one, ca in chain)
 
 
 def _no_anchor(certificate: x509.Certificate) -> str | None:

@@ -17,6 +17,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mcshell.errors import ConfigError, ConnectError, ConnectionLost, FrameError, Rejected
+from mcshell.unused import unused
 from mcshell.wire.stomp.dialects import VHOST, Dialect, dialect_of
 from mcshell.wire.stomp.endpoint import (
     Endpoint,
@@ -30,7 +31,6 @@ from mcshell.wire.stomp.frame import Frame, Parser, dump
 from mcshell.wire.stomp.reconnect import PATIENCE, ConnectionState, ReconnectingConnection
 from mcshell.wire.stomp.tcp import BatchWriter, PatientSocket, agree_heartbeat
 from mcshell.wire.stomp.transport import PendingReceipt, ReceiptTable, delivery_of
-from mcshell.wire.stomp.unused import unused
 
 # without this, importing stomp.py asks DNS for our own name, which can take a minute
 os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")

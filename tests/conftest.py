@@ -79,7 +79,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run for processes left behind, and in CI for peers that were skipped."""
     mark = os.environ[MARK]
-    wait_until(lambda: not leftovers(mark), 5.0)
+    wait_until(lambda: not leftovers(mark), 60.0)
     left = session.config.stash[LEFT]
     left += [f"{process.pid} {' '.join(process.cmdline())}" for process in leftovers(mark)]
     skipped = session.config.stash[SKIPPED]

@@ -104,7 +104,7 @@ class Typist:
         self.terminal.type_and_press(
             (f"mcshell {typed}", key), (after, "C-a"), ("record ", "Enter")
         )
-        there = wait_until(self.record.exists, 20.0, 0.01)
+        there = wait_until(self.record.exists, 60.0, 0.01)
         assert there, f"{typed}\n{self.terminal.screen()[-2000:]}"
         name, *words = self.record.read_bytes().decode().split("\0")[:-1]
         self.record.unlink()

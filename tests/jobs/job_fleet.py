@@ -99,7 +99,7 @@ class JobFleet:
         child = self.children[name]
         child.family()
         os.kill(child.pid, 9)
-        child.process.wait(10)
+        child.process.wait(60)
 
     def set_clock(self, ahead: float) -> None:
         """Put all clocks, of the daemons and of this process, so many seconds ahead."""

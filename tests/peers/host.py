@@ -36,7 +36,7 @@ def untouched_host() -> Iterator[None]:
     try:
         yield
     finally:
-        ended = wait_until(lambda: not _living(own, below), 10.0)
+        ended = wait_until(lambda: not _living(own, below), 60.0)
         left = _living(own, below)
         _adopt_orphans(yes=False)
     assert ended, f"left behind: {left}"

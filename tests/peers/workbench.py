@@ -187,7 +187,7 @@ class Bench:
         child = self.children[name]
         child.family()
         os.kill(child.pid, 9)
-        child.process.wait(10)
+        child.process.wait(60)
 
     def stop(self, name: str = "n1") -> None:
         """SIGTERM to the daemon alone."""

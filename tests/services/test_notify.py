@@ -150,7 +150,7 @@ def test_a_supervisor_says_how_it_is(fleet, manager):
         config.write_text(whole.replace('"rules"', '"more-rules"').replace('user = "', 'user = "x'))
         child.signal(signal.SIGHUP)
         assert wait_until(lambda: "only after a restart: broker.user" in child.tail(), 60)
-        assert "0 rules in" in child.tail() or wait_until(lambda: "more-rules" in child.tail(), 20)
+        assert "0 rules in" in child.tail() or wait_until(lambda: "more-rules" in child.tail(), 60)
         assert child.running
     finally:
         child.stop()

@@ -85,7 +85,7 @@ def kill_daemon(rule_fleet: RuleFleet, name: str) -> None:
     child = rule_fleet.fleet.nodes.pop(name)
     child.family()
     os.kill(child.pid, 9)
-    child.process.wait(10)
+    child.process.wait(60)
 
 
 def test_an_author_who_is_revoked_gives_no_more_jobs(embedded: Broker, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_hundred_emulated_nodes(embedded: Broker, tmp_path: Path) -> None:
         second.wait(120)
         assert first.stats["ok"] == second.stats["ok"] == 100
         rows = {one["sender"]: one for one in client.jobs.rows(first.job)}
-        assert all(0 <= rows[name]["last"] - planned[name] < 10 for name in planned)
+        assert all(0 <= rows[name]["last"] - planned[name] < 30 for name in planned)
         assert max(planned.values()) - min(planned.values()) > 1
 
 
@@ -49,13 +49,14 @@ def test_an_emulated_run_ends_in_time_and_leaves_its_log(embedded: Broker, tmp_p
         assert list(client.jobs.log_parts(replies, "emu0001")) == [
             ("", "emu0001: failed, and it has written nothing")
         ]
-        script = ["sh", "-c", "hostname; sleep 3; cat /nowhere; echo done"]
-        both = client.jobs.submit("exec", "run", argv=script, at="+2s", name="both")
+        script = ["sh", "-c", "hostname; sleep 8; cat /nowhere; echo done"]
+        both = client.jobs.submit("exec", "run", argv=script, at="+1h", name="both")
         assert both.wait_accepted(30)
-        parts = list(client.jobs.log_parts("both", "emu0002", follow=True))
-        assert parts[0] == ("", "emu0002: it has not started yet")
-        texts = [text for text, _why in parts if text]
-        assert texts[0] == "emu0002\n", "while it runs"
-        assert "".join(texts).startswith("emu0002\ndone\ncat: /nowhere: No such file")
+        parts = client.jobs.log_parts("both", "emu0002", follow=True)
+        assert next(parts) == ("", "emu0002: it has not started yet")
+        assert client.jobs.edit(both, at="+0s").wait(30).stats["ok"] == 2
+        assert next(text for text, _why in parts if text) == "emu0002\n", "while it runs"
+        rest = "".join(text for text, _why in parts)
+        assert rest.startswith("done\ncat: /nowhere: No such file")
         both.wait(30)
         assert "".join(client.jobs.log("both", "emu0001")).startswith("emu0001\ndone\n")

@@ -307,14 +307,15 @@ def test_a_start_that_passed_while_paused(
 
 def test_conditions(job_fleet: JobFleet, client: Client) -> None:
     """:ok, :failed and :done are what they say; what can no longer happen is cancelled."""
-    good = submit(client, job_fleet, "good", at="+3s")
-    bad = submit(client, job_fleet, "bad", "fail", at="+3s")
+    good = submit(client, job_fleet, "good", at="+1h")
+    bad = submit(client, job_fleet, "bad", "fail", at="+1h")
     both = submit(client, job_fleet, "both", after=[good, f"{bad.job}:failed"])
     done = submit(client, job_fleet, "done", after="bad:done")
     never = submit(client, job_fleet, "never", after="bad")
     behind = submit(client, job_fleet, "behind", after=never)
     after_all = submit(client, job_fleet, "after all", after="never:done")
     assert job_fleet.states(client, both.job) == {"n1": "waiting"}
+    job_fleet.set_clock(HOUR + 10)
     assert final(both)[0] is final(done)[0] is final(after_all)[0] is State.OK
     assert final(bad)[0] is State.FAILED
     assert final(never) == (State.FAILED, f"{bad.job[:8]} is failed, ok was waited for")

@@ -17,7 +17,7 @@ from mcshell.message import Filter, Via
 from tests.peers.processes import wait_until
 
 from .conftest import NAMES
-from .test_moving import bring_in
+from .test_moving import bring_in, hears
 
 
 def ask_while_down(fleet, client, node="n3"):
@@ -128,7 +128,7 @@ def test_two_that_were_made_apart_are_told_and_brought_together_by_import(whole,
             assert wait_until(lambda: not first.session.holds, 60)
             assert wait_until(lambda: any("is held by" in one for one in first.notices), 60)
             assert second.session.holds
-            assert any("another one of this name" in one for one in second.notices)
+            assert wait_until(lambda: hears(second, "another one of this name"), 60)
     path = export_session(whole.folder / f"{state}-b", "work", whole.folder / f"{state}.mcs")
     report = bring_in(whole, state, path)
     assert (report.strays, report.refused.total()) == (0, 0)

@@ -37,6 +37,11 @@ def next_said(broker, client, kind):
             return frame
 
 
+def hears(client, words):
+    """Whether a client's notices say this; of what was taken over they do once it is not held."""
+    return any(words in notice for notice in client.notices)
+
+
 def test_a_copy_is_the_session(fleet, state):
     """What was exported is imported elsewhere with every request and reply, verified again."""
     with fleet.client(state=state, session="audit") as client:
@@ -74,8 +79,8 @@ def test_the_older_one_is_told(fleet, state):
     bring_in(fleet, f"{state}-b", path)
     with fleet.client(state=f"{state}-b", session="roaming") as newer:
         assert wait_until(lambda: not older.session.holds, 60)
-        assert any("was taken over by" in notice for notice in older.notices)
-        assert any("handed it over with" in notice for notice in newer.notices)
+        assert wait_until(lambda: hears(older, "was taken over by"), 60)
+        assert wait_until(lambda: hears(newer, "handed it over with"), 60)
         here = newer.rpc("rpcutil", "ping", via="queue", nodes=NAMES, timeout=30)
         assert here.stats["ok"] == len(NAMES)
         assert newer.replies(first.requestid).stats["ok"] == len(NAMES)
@@ -100,7 +105,7 @@ def test_a_session_that_was_only_just_named_is_handed_over(fleet, state):
     bring_in(fleet, f"{state}-b", path)
     with fleet.client(state=f"{state}-b", session="friday") as newer:
         assert wait_until(lambda: not older.session.holds, 60)
-        assert any("was taken over by" in notice for notice in older.notices)
+        assert wait_until(lambda: hears(older, "was taken over by"), 60)
         assert newer.replies(asked.requestid).wait(60).stats["ok"] == 1
     older.close()
 

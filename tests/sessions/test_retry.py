@@ -115,7 +115,8 @@ def test_after_an_import_the_newest_is_the_newest_made(fleet, state, prompt):
 def test_after_ctrl_c_nothing_is_pending(fleet, state):
     """Whoever was asked is silent, whoever was not is `not sent`; `retry` takes both."""
     fleet.pause("n2")
-    words = ["rpc", "rpcutil", "ping", "-I", "n1", "-I", "n2", "-I", "n3", "--batch", "2"]
+    targets = ["-I", "n1", "-I", "n2", "-I", "n3"]
+    words = ["rpc", "rpcutil", "ping", *targets, "--batch", "2", "--batch-sleep", "300"]
     command = [sys.executable, "-m", "mcshell", *words, "--session", "story", "-t", "300"]
     try:
         fleet.client(state=state, session="story").close()
@@ -153,7 +154,7 @@ def test_after_kill_9_nothing_is_pending_either(fleet, state):
     environ = {**fleet.environ, "MCSHELL_STATE": str(fleet.folder / state)}
     process = subprocess.Popen(command, env=environ, cwd=fleet.folder)
     path = fleet.folder / state / "sessions" / "story.sqlite"
-    assert wait_until(lambda: _sent(path) == 1, 60)
+    assert wait_until(lambda: _sent(path) >= 1, 60)  # two, where the ghost is silent by now
     process.kill()
     process.wait(30)
     time.sleep(2.5)  # until its ttl is over

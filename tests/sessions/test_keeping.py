@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 
 from mcshell.client.messaging.receiver import Receiver
 from mcshell.client.store.store import SessionStore
@@ -53,6 +54,41 @@ def test_an_answer_that_comes_as_its_asker_leaves_is_dropped(fleet, state, monke
         assert left
         assert replies.stats["ok"] == len(NAMES)
         assert renewed == []
+
+
+def test_an_answer_to_what_is_forgotten_in_this_moment_accuses_nobody(fleet, state, monkeypatch):
+    """What was signed is forgotten with the question: that no answer to it is bound is no one's fault."""
+    bound = Receiver._bound
+    left = []
+
+    def leaving(self, reply):
+        if reply.requestid in self._listeners.questions:
+            left.append(reply.requestid)
+            self.unwatch(reply.requestid)
+        return bound(self, reply)
+
+    with fleet.client(state=state) as client:
+        began = time.time()
+        monkeypatch.setattr(Receiver, "_bound", leaving)
+        client.discover(discovery_timeout=1)
+        assert client.rpc("rpcutil", "ping", nodes=NAMES, timeout=60).stats["ok"] == len(NAMES)
+        assert left
+        assert (dict(client.junk), client._hub.queries.refused.since(began)) == ({}, {})
+
+
+def test_an_answer_that_comes_too_late_is_no_junk(fleet, state):
+    """A node that was busy while it was asked who is there: what it says then is dropped, and not counted."""
+    with fleet.client(state=state) as client:
+        assert wait_until(lambda: set(client.discover(fresh=True).sender) == set(NAMES), 60)
+        fleet.pause("n1")
+        try:
+            for _ in range(2):  # the second forgets the first one's question
+                client.discover(fresh=True)
+        finally:
+            fleet.resume("n1")
+        asked = client.rpc("rpcutil", "ping", nodes=["n1"], timeout=60)
+        assert asked.stats["ok"] == 1  # it answers in turn
+        assert dict(client.junk) == {}
 
 
 def test_a_judgement_is_in_the_file_as_soon_as_it_is_made(fleet, state):

@@ -500,7 +500,9 @@ class Receiver:
     def _asked_elsewhere(self, delivery: Delivery, refusal: Rejected, now: float) -> Stray | None:
         """A reply that nothing of this session asked for: kept if a node of the fleet says it."""
         reply = read_reply(delivery.body, limits=self._limits)
-        if not self._shared() or reply.requestid in self._listeners.forgotten:
+        if reply.requestid in self._listeners.forgotten:
+            return None  # late, and no junk: whoever asked has left
+        if not self._shared():
             self._refuse(delivery, refusal, now)
             return None
         try:
@@ -542,11 +544,17 @@ class Receiver:
         return self.expected(requestid)
 
     def _bound(self, reply: Reply) -> bool:
-        """Whether a reply answers bytes that were signed here, about its request or its job."""
+        """Whether a reply answers bytes that were signed here, about its request or its job.
+
+        Raises:
+            Rejected: whoever asked has left in this moment, and nobody knows any more what was signed.
+        """
         about = reply.job or reply.requestid
         live = self._listeners.digests.get(about, ())
         if ("*", reply.digest) in live or (reply.sender, reply.digest) in live:
             return True
+        if about in self._listeners.forgotten:
+            raise Rejected(Reason.UNKNOWN_REQUEST, about)
         return self._signed.has(about, reply.sender, reply.digest)
 
     def _record(self, requestid: str) -> RequestRecord | None:

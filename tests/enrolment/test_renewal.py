@@ -88,7 +88,7 @@ def test_certificates_of_seconds_are_renewed_and_no_request_is_lost(
 def test_a_certificate_that_was_taken_back_is_not_renewed(tmp_path: Path) -> None:
     """The CA refuses, the daemon says so in its log, and its end stays what it was."""
     with Site("embedded", tmp_path) as site:
-        site.serve("--days", f"{20 / DAY:.9f}")
+        site.serve("--days", f"{40 / DAY:.9f}")  # the daemon is up before it ends
         site.enroll(NAME, token=site.token("web*"))
         before = serial(site)
         site.run("pki", "revoke", NAME, *site.pki, "--yes")
@@ -101,7 +101,7 @@ def test_a_certificate_that_was_taken_back_is_not_renewed(tmp_path: Path) -> Non
 def test_a_reply_that_has_outlived_its_certificate_is_not_lost(tmp_path: Path) -> None:
     """A client that comes back later than that gets the answer all the same, under the new one."""
     with Site("embedded", tmp_path) as site:
-        site.serve("--days", f"{20 / DAY:.9f}")
+        site.serve("--days", f"{30 / DAY:.9f}")
         site.enroll(NAME, token=site.token("web*"))
         node = site.node(NAME)
         node.signal(signal.SIGSTOP)
@@ -110,7 +110,7 @@ def test_a_reply_that_has_outlived_its_certificate_is_not_lost(tmp_path: Path) -
         node.signal(signal.SIGCONT)
         first = serial(site)
         assert wait_until(lambda: serial(site) != first, 60)
-        time.sleep(10)  # until the certificate has ended under which it was answered
+        time.sleep(15)  # until the certificate has ended under which it was answered
         with site.client(session="later") as alice:
             replies = alice.replies().wait(60)
             assert replies.stats["ok"] == 1, (replies.ledger().to_dict(), alice.junk)

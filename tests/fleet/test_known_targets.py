@@ -20,6 +20,7 @@ from mcshell.message import Filter
 from mcshell.wire import destinations
 from mcshell.wire.stomp.connector import Connector
 from tests.peers.fleet import Fleet, Node
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,13 +53,18 @@ def heard(fleet: Fleet) -> Iterator[Callable[[], list[str]]]:
     """Tells what was sent to all since it was asked last: the agents and actions of the requests."""
     broker, inbox = fleet.broker, SimpleQueue()
     listener = Connector([broker.url], user=broker.user, passcode=broker.passcode)
-    listener.start(timeout=20)
+    listener.start(timeout=60)
     listener.subscribe(destinations.broadcast(fleet.collective), inbox, ack="auto")
+    end = f"/topic/mcs.{fleet.collective}.heard"
+    listener.subscribe(end, inbox, ack="auto")
 
     def since() -> list[str]:
-        time.sleep(0.2)  # what was sent before a call returned is here long before that
-        said = [json.loads(inbox.get().body) for _ in range(inbox.qsize())]
-        return [f"{one['agent']}.{one['action']}" for one in said]
+        listener.send(end, b"")  # what was sent before a call returned comes before that
+        said = []
+        while body := inbox.get(timeout=60).body:
+            one = json.loads(body)
+            said.append(f"{one['agent']}.{one['action']}")
+        return said
 
     try:
         yield since
@@ -164,6 +170,8 @@ def test_a_node_that_is_not_known_to_match_is_found_late(fleet, heard):
         heard()
         replies = ask(alice)
         assert heard() == ["rpcutil.ping"]
+        # whom nobody waits for may answer after those who were known
+        assert wait_until(lambda: "db1" in by_name(replies), 60)
         entry = by_name(replies)["db1"]
         assert (entry.state, entry.reason, entry.sent) == ("ok", "found late", None)
         assert not entry.unexpected
@@ -232,6 +240,9 @@ def test_a_node_that_is_down_is_a_row(fleet, heard):
 def test_a_new_node_is_heard_of_by_who_listens(fleet, heard, tmp_path: Path):
     """An open shell knows it by its registration: it is a target from the start."""
     with knowing(fleet, "open") as alice, another_role(fleet, "db1", "web"):
+        assert wait_until(
+            lambda: alice.known.node(fleet.collective, "db1").facts["role"] == "web", 60
+        )
         heard()
         found = by_name(ask(alice))
         assert (found["db1"].state, found["db1"].reason) == ("ok", "")

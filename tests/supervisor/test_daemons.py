@@ -100,7 +100,11 @@ def test_an_author_who_is_revoked_gives_no_more_jobs(embedded: Broker, tmp_path:
 
         def stopped() -> bool:
             events = rule_fleet.fleet.audit("web1")
-            return any("revoked" in str(one.get("reason")) for one in events)
+            begun, ended = (
+                {one["requestid"] for one in events if one["event"] == event}
+                for event in ("started", "finished")
+            )
+            return begun <= ended and any("revoked" in str(one.get("reason")) for one in events)
 
         assert wait_until(stopped, PATIENCE)
         before = rule_fleet.runs()["tick"]

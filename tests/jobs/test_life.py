@@ -305,6 +305,29 @@ def test_a_start_that_passed_while_paused(
     assert job_fleet.runs()["x"] == (state is State.OK)
 
 
+@pytest.mark.parametrize("ran", [False, True])
+def test_a_job_that_is_paused_has_its_end(
+    job_fleet: JobFleet, client: Client, *, ran: bool
+) -> None:
+    """One that is never resumed ends at `until` as its last start did, also behind a restart."""
+    replies = submit(client, job_fleet, "x", every="1h", at="+1h", until="+150m")
+    if ran:
+        job_fleet.set_clock(1.1 * HOUR)
+        assert wait_until(lambda: len(client.jobs.runs(replies)) == 1, 30), job_fleet.logs()
+        client.jobs.runs(replies)[0].wait(30)
+    client.jobs.pause(replies)
+    assert job_fleet.states(client, replies.job) == {"n1": "paused"}
+    if not ran:
+        job_fleet.kill("n1")
+        job_fleet.start("n1")
+    job_fleet.set_clock(3 * HOUR)
+    state, text = final(replies)
+    assert state is (State.OK if ran else State.EXPIRED)
+    assert text == f"its end has come, after {'1 start' if ran else '0 starts'}"
+    assert job_fleet.states(client, replies.job) == {"n1": "ok" if ran else "expired"}
+    assert job_fleet.runs().total() == ran
+
+
 def test_conditions(job_fleet: JobFleet, client: Client) -> None:
     """:ok, :failed and :done are what they say; what can no longer happen is cancelled."""
     good = submit(client, job_fleet, "good", at="+1h")

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.client.store.ledger import UNHEARD
 from mcshell.errors import NoTargets, UsageError
+from mcshell.message import State
 from mcshell.wire import destinations
 from mcshell.wire.stomp.connector import Connector
 from tests.peers.processes import Child, wait_until
@@ -79,6 +81,15 @@ steps:
     ask: mark.once
     inputs: {{file: {file}, text: two}}
     nodes: db1
+"""
+GHOST = """\
+plan: ghost
+steps:
+  - step: web
+    ask: mark.once
+    inputs: {{file: {file}, text: web}}
+    where: {{identities: [web1, web3, ghost], facts: bad=no}}
+    waves: [1, rest]
 """
 
 
@@ -367,3 +378,27 @@ def test_a_plan_that_was_tampered_with_in_the_file_is_refused(fleet, tmp_path):
             db.execute("UPDATE plans SET body=CAST(replace(body, 'two', 'owt') AS BLOB)")
         with pytest.raises(UsageError, match="bad_signature"):
             alice.plans.resume(progress.id)
+
+
+def test_a_name_that_nobody_knows_is_a_row_of_a_plan(fleet, tmp_path):
+    """Beside a filter it it is in the step's first wave, sent nothing and failed; that may be accepted."""
+    path = written(tmp_path, GHOST)
+    name = name_of_session()
+    with fleet.client(session=name) as alice:
+        rows = alice.plans.preview(path)
+        assert {row["sender"]: row["reason"] for row in rows} == {
+            "web1": "",
+            "web3": "",
+            "ghost": UNHEARD,
+        }
+        plan = alice.plans.run(path, timeout=PATIENCE)
+        assert plan.state == "stopped"
+        assert f"ghost (silent: {UNHEARD})" in plan.reason
+        assert plan.steps[0]["targets"] == 2
+        ledger = {one.sender: one for one in alice.replies(plan.steps[0]["request"]).entries()}
+        assert set(ledger) == {"web1", "ghost"}
+        assert (ledger["ghost"].state, ledger["ghost"].sent) == (State.SILENT, None)
+    with fleet.client(session=name) as alice:  # who goes on knows it, too
+        plan = alice.plans.resume(accept=True, timeout=PATIENCE)
+        assert (plan.state, plan.count("accepted"), plan.count("ok")) == ("ok", 1, 2)
+    assert marks(tmp_path) == ["web", "web"]

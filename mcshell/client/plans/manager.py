@@ -23,6 +23,7 @@ from mcshell.client.plans.gates import cut, in_order, named, said
 from mcshell.client.plans.runner import PlanRun, WaveSender, results_of
 from mcshell.client.rpc.requester import Preview
 from mcshell.client.session.session import holder_in_words, stores
+from mcshell.client.store.ledger import UNHEARD
 from mcshell.client.store.plans import OK, OPEN, AcceptedFailure, KeptPlan, PlanStore
 from mcshell.errors import (
     MCShellError,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from mcshell.ddl.ddl_library import Library
     from mcshell.message import Plan, Step
     from mcshell.wire.credentials import Credentials
+
+    Waves = dict[str, list[tuple[str, ...]]]
 
 __all__ = ["PlanManager", "PlanStatus"]
 
@@ -134,7 +137,7 @@ class PlanManager:
             NoTargets: a step that nobody would run.
         """
         plan = self.read(path)
-        waves = self._targets(plan)
+        waves, unheard = self._targets(plan)
         return [
             {
                 "order": order,
@@ -145,21 +148,27 @@ class PlanManager:
                 "action": step.action,
                 "after": ", ".join(f"{before} {need}" for before, need in step.gates),
                 "stop": step.stop,
+                "reason": UNHEARD if name in unheard.get(step.name, ()) else "",
             }
             for order, step in enumerate(in_order(plan.steps), 1)
             for number, names in enumerate(waves[step.name], 1)
             for name in names
         ]
 
-    def _targets(self, plan: Plan) -> dict[str, list[tuple[str, ...]]]:
-        found = {}
+    def _targets(self, plan: Plan) -> tuple[Waves, dict[str, tuple[str, ...]]]:
+        """The nodes of each wave of each step, and who of the first ones is asked nothing."""
+        waves: Waves = {}
+        unheard = {}
         for step in plan.steps:
             wanted = Targeting(filter=step.filter, nodes=step.nodes, collective=plan.collective)
-            names = self._discovery.find(wanted, step.agent).names
-            if not names:
+            found = self._discovery.find(wanted, step.agent)
+            if not found.names:
                 raise NoTargets(f"step {step.name}: no node matches that has {step.agent}")
-            found[step.name] = cut(names, step.waves)
-        return found
+            first, *rest = cut(found.names, step.waves)
+            waves[step.name] = [(*first, *found.unheard), *rest]
+            if found.unheard:
+                unheard[step.name] = found.unheard
+        return waves, unheard
 
     # --- doing it ------------------------------------------------------------------------------
 
@@ -192,8 +201,8 @@ class PlanManager:
         plan = self.read(path)
         if not again:
             self._refuse_twice(plan)
-        waves = self._targets(plan)
-        if confirm is not None and not self._confirmed(plan, waves, confirm):
+        waves, unheard = self._targets(plan)
+        if confirm is not None and not self._confirmed(plan, waves, unheard, confirm):
             raise UsageError("not confirmed: nothing was sent")
         sealed = seal_plan(plan, self._credentials.signer)
         kept = KeptPlan(
@@ -205,6 +214,7 @@ class PlanManager:
             signature=sealed.headers[SIGNATURE],
             certificate=sealed.headers[CERTIFICATE],
             waves=waves,
+            unheard=unheard,
         )
         interrupts.check()
         self._store.add(kept, secret=self._redacted(plan) != plan)
@@ -343,7 +353,8 @@ class PlanManager:
     def _confirmed(
         self,
         plan: Plan,
-        waves: Mapping[str, Sequence[Sequence[str]]],
+        waves: Waves,
+        unheard: Mapping[str, Sequence[str]],
         confirm: Callable[[Preview], bool],
     ) -> bool:
         """Show who is hit by the steps that change nodes."""
@@ -353,6 +364,7 @@ class PlanManager:
             if self._ddls.get(step.agent).action(step.action).changes
             for wave in waves[step.name]
             for name in wave
+            if name not in unheard.get(step.name, ())
         }
         since = time.time() - self._settings.client.known_for
         fleet = self._known.identities(plan.collective, since) | hit

@@ -15,6 +15,7 @@ from mcshell import interrupts
 from mcshell.client.messaging.hub import SessionHub, Submission
 from mcshell.client.origin import noted
 from mcshell.client.plans.gates import NodeResult, gate, in_order, stopped
+from mcshell.client.store.ledger import UNHEARD
 from mcshell.client.store.plans import OK, OPEN, STOPPED
 from mcshell.client.store.records import RequestRecord
 from mcshell.errors import MCShellError
@@ -22,7 +23,7 @@ from mcshell.message import State, Via, made_id
 from mcshell.wire.documents.plan import wave_nonce
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from mcshell.client.messaging.tracker import RequestTracker
     from mcshell.client.store.plans import KeptPlan
@@ -64,8 +65,15 @@ class WaveSender:
         record = store.find_request(made_id("request", caller, nonce)) or store.find_request(nonce)
         return None if record is None else self._hub.tracker(record)
 
-    def send(self, nonce: str, plan: Plan, step: Step, names: Sequence[str]) -> RequestTracker:
-        """Commit a wave and have it sent."""
+    def send(
+        self,
+        nonce: str,
+        plan: Plan,
+        step: Step,
+        names: Sequence[str],
+        unheard: Collection[str] = (),
+    ) -> RequestTracker:
+        """Commit a wave and have it sent; those of `names` that are `unheard` are rows only."""
         schema = self._ddls.get(step.agent).action(step.action)
         data = schema.check(step.data)
         now = time.time()
@@ -83,7 +91,13 @@ class WaveSender:
             options=noted({}),
         )
         asked = self._hub.request_sender.request(record, data, step.ttl)
-        one = Submission(record=record, request=asked, names=names, secret=data != record.data)
+        one = Submission(
+            record=record,
+            request=asked,
+            names=[name for name in names if name not in unheard],
+            secret=data != record.data,
+            unheard=[name for name in names if name in unheard],
+        )
         (tracker,) = self._hub.submit([one])
         return tracker
 
@@ -100,7 +114,8 @@ class WaveSender:
 
     def _reread(self, tracker: RequestTracker) -> dict[str, NodeResult]:
         record, queries = tracker.record, self._hub.queries
-        names = [one.sender for one in results_of(tracker) if not one.state.final]
+        open_ = [one for one in results_of(tracker) if not one.state.final]
+        names = [one.sender for one in open_ if one.reason != UNHEARD]
         found: dict[str, NodeResult] = {}
         for start in range(0, len(names), _READ):
             some = names[start : start + _READ]
@@ -204,9 +219,11 @@ class PlanRun:
         read: dict[str, NodeResult] = {}
         if tracker is None:
             interrupts.check()
-            self._say(f"{step.name}, wave {number}: {step.agent}.{step.action} on {len(names)}")
+            unheard = self._kept.unheard.get(step.name, ()) if number == 1 else ()
+            asked = len(names) - len(unheard)
+            self._say(f"{step.name}, wave {number}: {step.agent}.{step.action} on {asked}")
             nonce = wave_nonce(self._kept.id, self._kept.revision, step.name, number)
-            tracker = self._waves.send(nonce, self._plan, step, names)
+            tracker = self._waves.send(nonce, self._plan, step, names, unheard)
         else:
             read = self._waves.reread(tracker)
         look = time.monotonic() + _AGAIN

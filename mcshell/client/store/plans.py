@@ -7,6 +7,7 @@ the requests in the file say it. Which failures were accepted is, with who did i
 from __future__ import annotations
 
 import json
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import UsageError, did_you_mean
@@ -23,6 +24,7 @@ OPEN: Final = "open"
 OK: Final = "ok"
 STOPPED: Final = "stopped"
 
+_UNHEARD: Final = ""  # no step: who does not know of it passes it over
 _COLUMNS: Final = "id, name, revision, created, body, signature, certificate, waves, state, reason"
 
 
@@ -41,6 +43,7 @@ class AcceptedFailure:
 class KeptPlan:
     """One run of a plan. `waves` are the nodes of each wave of each step, fixed at the start.
 
+    `unheard` are those of a step's first wave that were named, and that nothing is sent to.
     `state` is open, ok, or stopped (`reason` says why); `created` is epoch seconds. `accepted` are
     the failures in spite of which it goes on.
     """
@@ -53,6 +56,7 @@ class KeptPlan:
     signature: str
     certificate: str
     waves: dict[str, list[tuple[str, ...]]]
+    unheard: dict[str, tuple[str, ...]] = field(default_factory=dict)
     state: str = OPEN
     reason: str = ""
     accepted: tuple[AcceptedFailure, ...] = ()
@@ -70,7 +74,8 @@ class PlanStore:
 
     def add(self, plan: KeptPlan, *, secret: bool = False) -> None:
         """Keep a plan that begins, on disk when this returns; no export has a `secret` one."""
-        waves = json.dumps(plan.waves)
+        unheard = [(step, *names) for step, names in plan.unheard.items()]
+        waves = json.dumps({**plan.waves, **({_UNHEARD: unheard} if unheard else {})})
         with self._store.transaction() as db:
             if secret:
                 db.execute("INSERT OR IGNORE INTO secrets VALUES (?)", (plan.id,))
@@ -149,6 +154,7 @@ class PlanStore:
 def _kept(row: tuple[Any, ...], accepted: tuple[AcceptedFailure, ...]) -> KeptPlan:
     plan, name, revision, created, body, signature, certificate, text, state, reason = row
     waves = {step: [tuple(wave) for wave in waves] for step, waves in json.loads(text).items()}
+    unheard = {step: names for step, *names in waves.pop(_UNHEARD, [])}
     return KeptPlan(
         id=plan,
         name=name,
@@ -158,6 +164,7 @@ def _kept(row: tuple[Any, ...], accepted: tuple[AcceptedFailure, ...]) -> KeptPl
         signature=signature,
         certificate=certificate,
         waves=waves,
+        unheard={step: tuple(names) for step, names in unheard.items()},
         state=state,
         reason=reason,
         accepted=accepted,

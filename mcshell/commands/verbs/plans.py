@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["list_", "preview", "resume", "run"]
 
-_PREVIEW = ("order", "step", "wave", "sender", "agent", "action", "after", "stop")
+_PREVIEW = ("order", "step", "wave", "sender", "agent", "action", "after", "stop", "reason")
 _WAVES = (
     "order",
     "step",
@@ -58,7 +58,8 @@ _BAD, _OPEN = 2, 5
 def preview(context: Context, options: PlanPreviewOptions) -> Table:
     """Who would run what in which order; nothing is sent."""
     rows = context.client(options.session).plans.preview(options.file)
-    return Table(_PREVIEW, [tuple(row[name] for name in _PREVIEW) for row in rows])
+    found = [tuple(row[name] for name in _PREVIEW) for row in rows]
+    return Table(_PREVIEW, found, quiet=("reason",))
 
 
 def run(context: Context, options: PlanRunOptions) -> Table:

@@ -198,6 +198,8 @@ class JobManager:
                 messages.append(last_reply(lifecycle, row, "failed", text))
             awaits = [(row.key, list(map(condition, job.after)))]
             self._spool.put_jobs([fresh], messages=messages, awaits=awaits)
+            if fresh.state == PAUSED:
+                self._scheduler.note_paused(fresh)
             if fresh.state == WAITING:
                 self._scheduler.consider(fresh, now)
         self._changed()
@@ -229,6 +231,7 @@ class JobManager:
             if not self._scheduler.take_back(row, text, again=once) and once:
                 raise AgentError("it runs: it can only be cancelled")
             self._spool.put_jobs([replace(row, state=PAUSED, touched=request.id)])
+            self._scheduler.note_paused(row)
         return self.job_queries.stand(self._get(row.key))
 
     def resume(self, identity: str, request: Request) -> dict[str, Any]:

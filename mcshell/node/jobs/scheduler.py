@@ -28,7 +28,7 @@ from mcshell import schedule
 from mcshell.errors import AgentError, UsageError
 from mcshell.message import Request, State, StatusCode, Via, run_id
 from mcshell.node.execution.lifecycle import not_started
-from mcshell.node.store.job_table import ENDED, SCHEDULED, WAITING
+from mcshell.node.store.job_table import ENDED, PAUSED, SCHEDULED, WAITING
 from mcshell.node.store.records import QUEUED, RUNNING, WorkItem
 from mcshell.node.verdicts import Outcome
 from mcshell.wire.documents.envelope import digest_of
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mcshell.node.execution.lifecycle import RunLifecycle
     from mcshell.node.host import Host
     from mcshell.node.store.job_table import JobRow
-    from mcshell.node.store.records import OutboxMessage, WorkResult
+    from mcshell.node.store.records import Key, OutboxMessage, WorkResult
     from mcshell.node.store.spool import Spool
 
 __all__ = ["Scheduler", "following", "last_reply", "run_out", "scheduled", "zone_of_node"]
@@ -184,10 +184,16 @@ class Scheduler:
         self.lock = threading.RLock()
         self._look = True
         """Whether jobs may wait for what has happened already."""
+        self._paused: dict[Key, float] = {}
+        """When (epoch) those that are paused end."""
+        for row in spool.jobs.all(PAUSED):
+            self.note_paused(row)
 
     def next_due(self) -> float | None:
         """When there is something to do next."""
-        return self._spool.jobs.next_due()
+        due = self._spool.jobs.next_due()
+        with self.lock:
+            return min([*self._paused.values(), *([] if due is None else [due])], default=None)
 
     # --- time goes by --------------------------------------------------------------------------
 
@@ -204,9 +210,26 @@ class Scheduler:
                 self._look = False
             for row in self._spool.jobs.over(now):
                 self.close(row, "expired", "what it waits for did not come in time", now)
+            self._end_paused(now)
             while rows := self._spool.jobs.due(now, _AT_ONCE):
                 touched |= self._begin(rows, now)
         return touched
+
+    def note_paused(self, row: JobRow) -> None:
+        """Have a paused job end at its time; for whoever has written that it is paused."""
+        assert row.body is not None, "it is open"
+        until = read_job(row.body).when.until
+        self._paused.pop(row.key, None)
+        if (ends := row.ends if until is None else until) is not None:
+            self._paused[row.key] = ends
+
+    def _end_paused(self, now: float) -> None:
+        """End the jobs whose end has come while they are paused; a run under way ends first."""
+        for key in [key for key, until in self._paused.items() if until < now]:
+            del self._paused[key]
+            row = self._spool.jobs.get(key)
+            if row is not None and row.state == PAUSED and self.current(row) is None:
+                self.close(row, *run_out(row), now)
 
     def _begin(self, rows: Sequence[JobRow], now: float) -> set[str]:
         after: list[JobRow] = []
@@ -372,6 +395,8 @@ class Scheduler:
             return self._ran_out(row, end.ended)
         if row.state == QUEUED:
             row = replace(row, state=SCHEDULED)
+        if row.state == PAUSED:
+            self.note_paused(row)
         return row, None
 
     def retry(self, work: WorkItem, outcome: Outcome, now: float) -> bool:

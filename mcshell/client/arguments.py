@@ -1,38 +1,68 @@
-"""What a program gives a method where its annotation says text, or a whole number: looked at first, so
-that something else is one line about it, and no TypeError from the depth.
+"""What a program gives a method is looked at first, where its annotation says plainly what is meant: so
+that something else is one line about it, and no TypeError from the depth. Who types the name of an object
+that has such methods is told them.
 """
 
 from __future__ import annotations
 
+import re
 import reprlib
-from functools import wraps
-from numbers import Integral
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, wraps
+from numbers import Integral, Real
 from os import PathLike
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from mcshell.errors import UsageError, on_one_line
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
 __all__ = ["checks_arguments", "checks_methods"]
 
-_WORDS: Final = {"str": "text", "Path": "a path", "int": "a whole number"}
-_UNLIKE: Final = {"Any", "bool", "float", "int", "object"}  # are read with care where they are used
+Kinds = dict[str, "Kinds | None"]
+"""The names of the types that a value may have; of a list, with those of what is in it."""
 
-_VARARGS: Final = 4  # inspect.CO_VARARGS, and a command would wait for that module
+_MANY: Final = frozenset({"Iterable", "Sequence", "Collection", "list"})
+_WORDS: Final = {
+    "str": "text",
+    "Path": "a path",
+    "int": "a whole number",
+    "float": "a number",
+    "Callable": "a function",
+    **dict.fromkeys(("Mapping", "dict"), "a dict"),
+    **dict.fromkeys(_MANY, "a list"),
+}
+_ALIKE: Final[dict[str, tuple[type, ...]]] = {  # numpy's numbers are no int
+    "Path": (PathLike, str),
+    "int": (Integral,),
+    "float": (Real,),
+    "Callable": (Callable,),  # type: ignore[dict-item]  # it is one to isinstance
+    **dict.fromkeys(("Mapping", "dict"), (Mapping,)),
+    **dict.fromkeys(_MANY, (Iterable,)),
+}
+_CLASSES: Final = frozenset({"None", "DataFrame", "Replies", "JobReplies", "Targeting"})
+_LOOSE: Final = frozenset({"Any", "bool", "object"})
+_NUMBERS: Final = frozenset({"float", "int"})
+"""Beside text they are read with care where they are used."""
 
-_ALIKE: Final = {"Path": PathLike, "int": Integral}  # numpy's numbers are no int
+_VARARGS: Final = 4  # inspect.CO_VARARGS; a command would wait for that module, and for `ast`
+_OR = re.compile(r" \| (?![^\[]*\])")
+"""Between two types, and not within the brackets of one."""
 
 T = TypeVar("T")
 
 
 def checks_methods(kind: type[T]) -> type[T]:
-    """Have all public methods of a class check what they are given."""
-    for name, method in list(vars(kind).items()):
-        if isinstance(method, FunctionType) and not name.startswith("_"):
-            setattr(kind, name, checks_arguments(method))
+    """Have all public methods of a class check what they are given, and its objects say which they are."""
+    methods = {
+        name: method
+        for name, method in vars(kind).items()
+        if isinstance(method, FunctionType) and not name.startswith("_")
+    }
+    for name, method in methods.items():
+        setattr(kind, name, checks_arguments(method))
+    if kind.__repr__ is object.__repr__:
+        shown = f"<{kind.__name__}: {', '.join(methods)}>"
+        setattr(kind, "__repr__", lambda _self: shown)  # noqa: B010 - mypy takes no assignment
     return kind
 
 
@@ -41,8 +71,8 @@ def checks_arguments(call: Callable[..., T]) -> Callable[..., T]:
     inner: Any = call
     while hasattr(inner, "__wrapped__"):
         inner = inner.__wrapped__
-    code, kinds = inner.__code__, dict(_plain(inner.__annotations__))
-    if not kinds:
+    code, said = inner.__code__, inner.__annotations__
+    if not said.keys() - {"return"}:
         return call
     names = code.co_varnames[: code.co_argcount]
     unnamed = names[: code.co_posonlyargcount]  # such a name is an input's, where it is given
@@ -52,33 +82,63 @@ def checks_arguments(call: Callable[..., T]) -> Callable[..., T]:
     @wraps(call)
     def checked(*args: Any, **named: Any) -> T:
         for name, value in zip(names, args, strict=False):
-            _check(name, value, kinds.get(name))
+            _check(name, value, said.get(name))
         for name, value in named.items():
-            _check(name, value, kinds.get(name) if name not in unnamed else None)
+            _check(name, value, said.get(name) if name not in unnamed else None)
         for value in args[len(names) :]:
-            _check(rest, value, kinds.get(rest))
+            _check(rest, value, said.get(rest))
         return call(*args, **named)
 
     return checked
 
 
-def _plain(annotations: Mapping[str, str]) -> list[tuple[str, list[str]]]:
-    """The arguments that may be text or a whole number, and the names of the types that they may have."""
-    split = [(name, text.split(" | ")) for name, text in annotations.items() if name != "return"]
-    return [(name, kinds) for name, kinds in split if kinds == ["int"] or _text(kinds)]
+def _check(name: str, value: Any, annotation: str | None) -> None:
+    kinds = None if annotation is None else _kinds(annotation)
+    if kinds is not None and not _fits(value, kinds):
+        raise UsageError(f"{name} {on_one_line(reprlib.repr(value))}: {_words(kinds)} is meant")
 
 
-def _text(kinds: list[str]) -> bool:
-    named = all(map(str.isidentifier, kinds))
-    return named and "str" in kinds and not _UNLIKE.intersection(kinds)
+@cache
+def _kinds(annotation: str) -> Kinds | None:
+    """What an annotation says; None where it is not for us to say what fits."""
+    kinds = _read(annotation)
+    said = kinds.keys()
+    if _LOOSE & said or ("str" in said and _NUMBERS & said):
+        return None
+    return kinds if "str" in said or said <= _ALIKE.keys() | _CLASSES else None
 
 
-def _check(name: str, value: Any, kinds: list[str] | None) -> None:
-    if kinds is None or (value is None and "None" in kinds):
-        return
-    if any(base.__name__ in kinds for base in type(value).__mro__):
-        return
-    if any(isinstance(value, kind) for name, kind in _ALIKE.items() if name in kinds):
-        return
-    meant = " or ".join(_WORDS.get(kind, kind) for kind in kinds if kind != "None")
-    raise UsageError(f"{name} {on_one_line(reprlib.repr(value))}: {meant} is meant")
+def _read(annotation: str) -> Kinds:
+    kinds: Kinds = {}
+    for one in _OR.split(annotation):
+        name, _, within = one.removesuffix("]").partition("[")
+        name = name.rpartition(".")[2]
+        of = _read(within) if within and name in _MANY else {}
+        kinds[name] = of if of and not _LOOSE & of.keys() else None
+    return kinds
+
+
+def _fits(value: Any, kinds: Kinds) -> bool:
+    if value is None:
+        return "None" in kinds
+    names = {base.__name__ for base in type(value).__mro__}
+    for kind, of in kinds.items():
+        one = kind in _MANY and isinstance(value, str | bytes)  # else it is its letters
+        if kind in names or (not one and isinstance(value, _ALIKE.get(kind, ()))):
+            within = value if of and isinstance(value, list | tuple | set) else ()
+            return of is None or all(_fits(each, of) for each in _each_type(within))
+    return False
+
+
+def _each_type(values: Iterable[Any]) -> Iterable[Any]:
+    """A value of each type that is there: one can have a fleet of names."""
+    return {type(one): one for one in values}.values()
+
+
+def _words(kinds: Kinds) -> str:
+    """What is meant, in words."""
+    return " or ".join(
+        f"a list of {_words(of)}" if of else _WORDS.get(kind, kind)
+        for kind, of in kinds.items()
+        if kind != "None"
+    )

@@ -247,6 +247,9 @@ def targeting_of(
     such as "web[01-40]", a group such as "@web", a `Path` to a list of them (as `--nodes FILE`),
     a Series or DataFrame with a `sender` column, or `Replies`.
     """
+    for name, word in (("source", source), ("collective", collective or "")):
+        if not isinstance(word, str):
+            raise UsageError(f"{name} {on_one_line(reprlib.repr(word))}: text is meant")
     return Targeting(
         filter=Filter(
             _words("facts", facts, "os=Debian"),

@@ -172,6 +172,7 @@ class SessionHub:
             lambda: session.named,
             self._strayed,
             self._held,
+            self.notices.append,
         )
 
     def _gather(self) -> None:

@@ -25,6 +25,7 @@ from weakref import WeakValueDictionary
 from mcshell.client.messaging.helpers import Helpers
 from mcshell.client.messaging.receive_buffer import ReceiveBuffer
 from mcshell.client.messaging.rejections import Rejections
+from mcshell.client.messaging.repeated import RepeatedReplies
 from mcshell.client.messaging.signature_process import SignatureProcess
 from mcshell.client.messaging.stored_digests import StoredDigests
 from mcshell.client.store.records import ReplyRecord, target_of
@@ -194,7 +195,8 @@ class Receiver:
 
     `turned` takes the turns of conversations, which come to the same queues. `shared` says
     whether another session may have the address; then `strayed` is told how many replies came that
-    were asked for there. `held` is told of whom replies are held, and what comes in.
+    were asked for there. `held` is told of whom replies are held, and what comes in. `tell` has lines
+    for the operator.
     """
 
     def __init__(
@@ -209,6 +211,7 @@ class Receiver:
         shared: Callable[[], bool],
         strayed: Callable[[int], None],
         held: ReplyHolder,
+        tell: Callable[[str], None],
     ) -> None:
         self._held = held
         self._shared = shared
@@ -238,7 +241,8 @@ class Receiver:
         """One verifies half of what arrives together, one keeps what came before it."""
         self.junk: Counter[str] = Counter()
         self.refused = Rejections(verifier)
-        self._checks = SignatureProcess(verifier, _GROUP)
+        self._repeated = RepeatedReplies(tell)
+        self._checks = SignatureProcess(verifier, _GROUP, self._repeated.has)
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
     def start(self, queues: Sequence[str], *, alone: bool = True) -> None:
@@ -382,6 +386,7 @@ class Receiver:
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
             self.pass_on(passing, entered)
+        self._repeated.kept(replies)
         self._held.heard(replies)
 
     def _keep(self, strays: list[Stray]) -> None:
@@ -437,6 +442,8 @@ class Receiver:
     def _open(
         self, delivery: Delivery, now: float, *, checked: bool = False
     ) -> ReplyRecord | Stray | None:
+        if self._repeated.passed_over(delivery):
+            return None
         try:
             opened = self._opened(delivery, now, checked=checked)
         except Rejected as refusal:

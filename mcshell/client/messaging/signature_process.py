@@ -20,7 +20,7 @@ from mcshell.children import python_environment, python_module
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mcshell.wire.documents.signatures import Claim, Verifier
     from mcshell.wire.stomp.transport import Delivery
@@ -49,11 +49,13 @@ class SignatureProcess:
     Args:
         verifier: knows the certificates; only what has one that it has examined is sent there.
         full: replies of a group of a backlog.
+        repeated: says of a delivery that it needs no check.
     """
 
-    def __init__(self, verifier: Verifier, full: int) -> None:
+    def __init__(self, verifier: Verifier, full: int, repeated: Callable[[Delivery], bool]) -> None:
         self._verifier = verifier
         self._full = full
+        self._repeated = repeated
         self._in_a_row = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._asked: deque[int] = deque()
@@ -92,7 +94,7 @@ class SignatureProcess:
         self._end("")
 
     def _claim(self, one: Delivery) -> Claim | None:
-        if len(one.body) > _LARGE:
+        if len(one.body) > _LARGE or self._repeated(one):
             return None
         signature, certificate = one.headers.get(SIGNATURE, ""), one.headers.get(CERTIFICATE, "")
         return self._verifier.claim(one.body, signature, certificate)

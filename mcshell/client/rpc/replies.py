@@ -12,6 +12,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mcshell import interrupts, table
+from mcshell.client.arguments import checks_methods
 from mcshell.client.discovery.targeting import seconds_of
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.outputs import outputs_of
@@ -62,6 +63,7 @@ class Row:
     requestid: str = ""
 
 
+@checks_methods
 class Replies:
     """The replies to one request: complete, timed out, or still coming in.
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mcshell.client.arguments import checks_methods
 from mcshell.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
 
 
 @checks_methods
@@ -26,6 +30,17 @@ class Asked:
         """Return what is looked at nowhere else."""
         return node, ttl
 
+    def many(
+        self,
+        nodes: str | Iterable[str] = (),
+        inputs: Mapping[str, Any] | None = None,
+        rate: float | None = None,
+        done: Callable[[str], None] | None = None,
+        rows: Iterable[Any] = (),
+    ) -> Any:
+        """Return all of it."""
+        return nodes, inputs, rate, done, rows
+
 
 def test_what_fits_is_passed_on() -> None:
     """What is like text or a number counts as one; the name of an argument without one is an input's."""
@@ -34,6 +49,8 @@ def test_what_fits_is_passed_on() -> None:
     assert given == ("a", ("b",), Path("c"), 2, {"agent": 5})
     assert asked.ask("a", path=None) == ("a", (), None, 1, {})
     assert asked.other(["a"], 3) == (["a"], 3)
+    nodes = pd.Series(["a"])
+    assert asked.many(nodes, {"a": 1}, np.float32(2), print, [1])[0] is nodes
 
 
 @pytest.mark.parametrize(
@@ -50,3 +67,27 @@ def test_what_does_not_fit_is_named(given: Any, named: Any, said: str) -> None:
     with pytest.raises(UsageError) as raised:
         Asked().ask(*given, **named)
     assert str(raised.value) == said
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"nodes": 5}, "nodes 5: text or a list of text is meant"),
+        ({"nodes": [5]}, "nodes [5]: text or a list of text is meant"),
+        ({"nodes": b"web1"}, "nodes b'web1': text or a list of text is meant"),
+        ({"inputs": [1]}, "inputs [1]: a dict is meant"),
+        ({"rate": "fast"}, "rate 'fast': a number is meant"),
+        ({"done": "print"}, "done 'print': a function is meant"),
+        ({"rows": "ab"}, "rows 'ab': a list is meant"),
+    ],
+)
+def test_lists_dicts_numbers_and_functions_are_looked_at(named: Any, said: str) -> None:
+    """What is in a list, too; text is no list of its letters."""
+    with pytest.raises(UsageError) as raised:
+        Asked().many(**named)
+    assert str(raised.value) == said
+
+
+def test_an_object_whose_name_is_typed_says_what_can_be_called() -> None:
+    """One line with the methods, in place of an address in memory."""
+    assert repr(Asked()) == "<Asked: ask, other, many>"

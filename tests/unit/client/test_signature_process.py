@@ -56,7 +56,7 @@ def verifier(authority: Authority, signers: list[Signer]) -> Verifier:
 def checks(verifier: Verifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[SignatureProcess]:
     """One that sends small groups, too."""
     monkeypatch.setattr(signature_process, "_FEW", 1)
-    with closing(SignatureProcess(verifier, FULL)) as found:
+    with closing(SignatureProcess(verifier, FULL, lambda _one: False)) as found:
         yield found
 
 

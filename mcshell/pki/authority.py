@@ -96,8 +96,10 @@ class Authority:
         return cls.open(home)
 
     @classmethod
-    def open(cls, directory: str | os.PathLike[str]) -> Authority:
+    def open(cls, directory: str | os.PathLike[str], *, mend: bool = True) -> Authority:
         """Open an existing CA: ours, or any `ca.pem` and `ca.key` of RSA, ECDSA or Ed25519.
+
+        What was broken off is finished, unless who opens it only looks (`mend` is false).
 
         Raises:
             ConfigError: there is none, its key can be read by others, or the two do not match.
@@ -105,20 +107,22 @@ class Authority:
         home = Path(directory)
         rotation.read_cas(home)  # before a file is made
         authority = cls(home)
-        authority._go_on()
+        if mend:
+            with authority._journal():
+                rotation.tidy_keys(home, authority._cas)
+            if authority.list_due:
+                authority.publish()
         return authority
 
-    def _go_on(self) -> None:
-        """Finish what was broken off."""
+    @property
+    def list_due(self) -> bool:
+        """Whether a CA has no revocation list, or one in which a revocation of the journal is missing."""
         with self._journal():
-            rotation.tidy_keys(self.directory, self._cas)
             listed = self._listed()
-            due = any(
+            return any(
                 ca.id not in listed or self._revoked(ca).keys() - listed[ca.id][1].keys()
                 for ca in self._cas
             )
-        if due:
-            self.publish()
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -170,8 +174,9 @@ class Authority:
         certificate, key = self.issue_pem(
             name, kind, dns=dns, ip=ip, renew=renew, lifetime=lifetime, not_before=not_before
         )
-        replace_file(paths[1], key, 0o600)
-        replace_file(paths[0], certificate, 0o644)
+        with self._journal():  # of two at once both files are one's
+            replace_file(paths[1], key, 0o600)
+            replace_file(paths[0], certificate, 0o644)
         return paths
 
     def issue_for(
@@ -327,8 +332,23 @@ class Authority:
         with self._journal():
             return {entry.status(now, self._ids) for entry in self._entries.get(name.lower(), ())}
 
-    def revoke(self, name: str, kind: Kind | None = None) -> int:
-        """Revoke all certificates of a name (of one kind) and sign a new CRL; returns its number.
+    def of_serial(self, text: str) -> IssuedCertificate:
+        """What was issued under a serial, as openssl, step or we print one; raises UsageError."""
+        digits = text.lower().removeprefix("serial=").removeprefix("0x").replace(":", "")
+        with self._journal():
+            for base in (16, 10):
+                try:
+                    found = self._by_serial.get(int(digits, base))
+                except ValueError:
+                    continue
+                if found is not None:
+                    return found
+        raise UsageError(
+            f"no certificate of the serial {text[:80]!r} was issued here (mcshell pki list)"
+        )
+
+    def revoke(self, name: str, kind: Kind | None = None, *, serial: int | None = None) -> int:
+        """Revoke all certificates of a name (of one kind, of a serial) and sign a new CRL; returns its number.
 
         Raises:
             UsageError: nobody of that name, or all of its certificates are revoked already.
@@ -339,7 +359,11 @@ class Authority:
             if name not in self._entries:
                 hint = did_you_mean(name, self._entries)
                 raise UsageError(f"no certificate was issued for {name!r}{hint}")
-            meant = [entry for entry in self._entries[name] if kind in (None, entry.kind)]
+            meant = [
+                entry
+                for entry in self._entries[name]
+                if kind in (None, entry.kind) and serial in (None, entry.serial)
+            ]
             if not meant:
                 raise UsageError(f"{name!r} has no certificate of the kind {kind}")
             standing = [entry for entry in meant if entry.revoked is None]

@@ -302,6 +302,13 @@ def test_pki_on_the_command_line(fleet: Fleet) -> None:
     rows = json.loads(fleet.cli("pki", "list", "--pki", home, "--json").stdout)
     assert [row["status"] for row in rows] == ["revoked", "revoked"]  # the first and the renewed
     assert fleet.cli("pki", "revoke", "bbo", "--pki", home).returncode == 64
+    assert fleet.cli(*words, "--renew").returncode == 0
+    *_, row = json.loads(fleet.cli("pki", "list", "--pki", home, "--json").stdout)
+    for wrong in ((), ("--serial", "7"), ("alice", "--serial", row["serial"])):
+        assert fleet.cli("pki", "revoke", *wrong, "--pki", home).returncode == 64
+    assert fleet.cli("pki", "revoke", "--serial", row["serial"], "--pki", home).returncode == 0
+    rows = json.loads(fleet.cli("pki", "list", "--pki", home, "--json").stdout)
+    assert {one["status"] for one in rows} == {"revoked"}
 
 
 def test_a_forgotten_node_is_no_target(fleet: Fleet) -> None:

@@ -216,7 +216,7 @@ class World:
             patience = 0.0 if more.get("many") else PATIENCE
             return Connection(self.broker, settings.broker.urls, patience, on_state)
 
-        def checks(verifier: Any, _full: int) -> SignatureChecks:
+        def checks(verifier: Any, *_: Any) -> SignatureChecks:
             return SignatureChecks(self.scheduler, verifier)
 
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import ssl
 import stat
@@ -27,8 +28,12 @@ from hypothesis import strategies as st
 
 from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import Authority, check_name, identity_of, load_private, read_private
+from mcshell.pki import authority as authority_module
 from mcshell.pki.certificates import build_ca
 from mcshell.pki.keys import certificate_der, der_of, dump_private
+from mcshell.shell.cli import main
+
+RENEW = {"renew": True}
 
 
 @pytest.fixture
@@ -352,6 +357,60 @@ def test_threads_of_two_openers_keep_one_journal(authority):
     for thread in threads:
         thread.join()
     assert len(authority.listing()) == len(other.listing()) == 40
+
+
+def test_two_renewals_at_once_leave_a_pair(authority, tmp_path, monkeypatch):
+    """The key is that of the certificate beside it, though another renews the name in between."""
+    authority.issue("bob", "operator", tmp_path)
+    other = Authority.open(authority.directory)
+    again = threading.Thread(target=other.issue, args=("bob", "operator", tmp_path), kwargs=RENEW)
+    write = authority_module.replace_file
+
+    def overtaken(path, content, mode):
+        write(path, content, mode)
+        if path.suffix == ".key" and threading.current_thread() is threading.main_thread():
+            again.start()
+            again.join(1.0)  # it goes on where nobody keeps it out
+
+    monkeypatch.setattr(authority_module, "replace_file", overtaken)
+    cert, key = authority.issue("bob", "operator", tmp_path, renew=True)
+    again.join()
+    assert len(authority.listing()) == 3
+    public = load_private(key.read_bytes(), str(key)).public_key()
+    assert x509.load_pem_x509_certificate(cert.read_bytes()).public_key() == public
+
+
+def test_a_certificate_is_revoked_by_its_serial(authority):
+    """As openssl, step and `pki list` print it; the name's other ones stay good."""
+    pems = [authority.issue_pem("web1", "node", renew=True)[0] for _ in range(5)]
+    serials = [x509.load_pem_x509_certificate(pem).serial_number for pem in pems]
+    digits = f"{serials[2]:X}"
+    pairs = ":".join(f"{serials[3]:040x}"[at : at + 2] for at in range(0, 40, 2))
+    spelt = [f"{serials[0]:x}", str(serials[1]), f"serial={digits}", pairs]
+    for text, serial in zip(spelt, serials, strict=False):
+        found = authority.of_serial(text)
+        assert (found.name, found.serial) == ("web1", serial)
+        authority.revoke(found.name, found.kind, serial=serial)
+    crl = x509.load_pem_x509_crl(authority.crl_pem)
+    assert {one.serial_number for one in crl} == set(serials[:4])
+    for text in ("7", "no serial", "", "-1"):
+        with pytest.raises(UsageError, match="no certificate of the serial"):
+            authority.of_serial(text)
+
+
+def test_who_only_looks_at_a_ca_signs_nothing(authority, tmp_path, capsys):
+    """`doctor` says that a list is missing, and leaves it to who is to make it."""
+    authority.issue("alice", "operator", tmp_path)
+    (tmp_path / "alice.toml").write_text(
+        f'state = "state"\n[pki]\nca = "{authority.directory}/ca.pem"\ncert = "alice.pem"\nkey = "alice.key"\n'
+    )
+    (authority.directory / "crl.pem").unlink()
+    main(["--config", str(tmp_path / "alice.toml"), "doctor", "--jsonl"])
+    rows = {row["check"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert rows["certificates"]["state"] == "warn"
+    assert rows["certificates"]["detail"].startswith("crl.pem is missing")
+    assert not (authority.directory / "crl.pem").exists()
+    assert not Authority.open(authority.directory).list_due
 
 
 def test_the_pki_needs_nothing_heavy():

@@ -157,7 +157,8 @@ class PKIListOptions(PKIOptions, OutputOptions):
 
 
 class PKIRevokeOptions(PKIOptions, OutputOptions, UnaskedOptions):
-    name: str = word("NAME", "whose certificates")
+    name: str | None = word("NAME", "whose certificates", nargs="?")
+    serial: str | None = option("--serial SERIAL", "this one alone, as openssl or step print it")
     kind: Literal["operator", "node", "login"] | None = option(
         "--kind operator|node|login", "these only", type=Choice("operator", "node", "login")
     )

@@ -159,10 +159,12 @@ def _ending(settings: Settings) -> str:
     from mcshell.pki import Authority  # noqa: PLC0415 - cryptography is slow to load
 
     assert settings.pki.ca is not None
-    now = time.time()
+    now, authority = time.time(), Authority.open(settings.pki.ca.parent, mend=False)
+    if authority.list_due:
+        return "warn: crl.pem is missing, or lacks a revocation: mcshell pki list signs it anew"
     found = [
         one
-        for one in Authority.open(settings.pki.ca.parent).ending(_SOON)
+        for one in authority.ending(_SOON)
         if one["expires"] - now < _LATE * (one["expires"] - one["issued"])
     ]
     if not found:

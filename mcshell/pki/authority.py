@@ -370,9 +370,9 @@ class Authority:
             if not standing:
                 raise UsageError(f"{name!r} is revoked already")
             for entry in standing:
-                serial = f"{entry.serial:x}"
+                digits = f"{entry.serial:x}"
                 self._append(
-                    journal, {"event": "revoked", "name": name, "serial": serial, "revoked": now}
+                    journal, {"event": "revoked", "name": name, "serial": digits, "revoked": now}
                 )
                 entry.revoked = now
             os.fsync(journal)

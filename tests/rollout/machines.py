@@ -12,10 +12,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from mcshell.pki.keys import dump_private
 from tests.deploy.light import PROJECT, offline
 from tests.peers.fleet import Fleet
 from tests.peers.processes import Child, PeerError, free_ports, said, wait_until
@@ -32,6 +36,7 @@ echo "$1" >>"{folder}/calls"
 [ "$1" != reload ] || [ ! -e "{folder}/pid" ] || kill -HUP "$(cat "{folder}/pid")"
 """
 READY = 60.0
+DAY = 86_400.0
 
 
 def light_wheel(folder: Path) -> Path:
@@ -171,6 +176,17 @@ class Site:
         pki = folder / "pki"
         own = {"cert": folder / f"{name}.pem", "key": folder / f"{name}.key"}
         return {k: str(v) for k, v in {**own, "ca": pki / "ca.pem", "crl": pki / "crl.pem"}.items()}
+
+    def ended(self, name: str, pki: Path) -> None:
+        """A node's key and certificate as they lie where the machine was off for long."""
+        pki.mkdir(mode=0o700, parents=True)
+        key, began = Ed25519PrivateKey.generate(), time.time() - 2 * DAY
+        pem = self.fleet.authority.certify(
+            name, "node", key.public_key(), not_before=began, lifetime=DAY
+        )
+        (pki / f"{name}.key").touch(mode=0o600)
+        (pki / f"{name}.key").write_bytes(dump_private(key))
+        (pki / f"{name}.pem").write_bytes(pem)
 
     def ping(self) -> dict[str, str]:
         """Who answers the operator, and in which state: `mcshell ping -j`."""

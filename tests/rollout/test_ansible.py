@@ -215,6 +215,24 @@ def test_a_machine_enrols_by_files(play: Play, site: Site, machine: Machine) -> 
     assert [path for path, text in texts.items() if token.encode() in text] == []
 
 
+def test_a_certificate_that_has_ended_is_none(play: Play, site: Site, machine: Machine) -> None:
+    """The machine enrols again, and the next run changes nothing."""
+    late, name = machine.folder / "late", "late.example.com"
+    own = {"mcshell_etc": str(late / "etc"), "mcshell_lib": str(late / "lib")}
+    own |= {"mcshell_name": name, "mcshell_certificate": {}, "mcshell_token": site.token()}
+    own["mcshell_enrol_broker"] = site.enrolment
+    site.ended(name, late / "etc" / "pki")
+    before = (late / "etc" / "pki" / f"{name}.pem").read_bytes()
+    dry = play.run("--limit", machine.name, "--check", **own)
+    assert dry.code == 0, dry.said
+    assert (late / "etc" / "pki" / f"{name}.pem").read_bytes() == before
+    for changed in (True, False):
+        done = play.run("--limit", machine.name, **own)
+        assert (done.code, bool(done.changed[machine.name])) == (0, changed), done.said
+    assert site.fleet.authority.statuses(name) == {"expired", "valid"}
+    assert (late / "etc" / "pki" / f"{name}.pem").read_bytes() != before
+
+
 @pytest.mark.soak
 def test_the_page_as_it_stands(play: Play, site: Site, machine: Machine) -> None:
     """The manual's playbook and lines, with this site's addresses: a look, a run, and a second one."""

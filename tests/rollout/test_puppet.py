@@ -187,6 +187,20 @@ def test_a_machine_enrols_by_files(manifest: Manifest, site: Site, machine: Mach
     assert [path for path in held if token.encode() in path.read_bytes()] == []
 
 
+def test_a_certificate_that_has_ended_is_none(
+    manifest: Manifest, site: Site, machine: Machine
+) -> None:
+    """The machine enrols again, and the next run changes nothing."""
+    late, name = machine.folder / "late", "late.example.com"
+    own = {"etc": str(late / "etc"), "lib": str(late / "lib"), "identity": name}
+    own |= {"certificate": None, "token": Sensitive(site.token()), "enrol_broker": site.enrolment}
+    site.ended(name, late / "etc" / "pki")
+    for code in (2, 0):
+        done = manifest.apply(machine.name, **own)
+        assert done.code == code, done.said
+    assert site.fleet.authority.statuses(name) == {"expired", "valid"}
+
+
 @pytest.mark.soak
 def test_the_page_as_it_stands(manifest: Manifest, site: Site) -> None:
     """The manual's class is one that Puppet takes, with sources that are here."""

@@ -239,6 +239,9 @@ class NodeEnrollOptions(OutputOptions):
     )
     out: str | None = option("--out DIR", "where key and certificate are (default: here)")
     answer: str | None = option("--answer FILE", "take the CA's answer")
+    check: bool = flag(
+        "--check", "only say whether there is a certificate that has not ended (else 5)"
+    )
     broker: list[str] | None = option(
         "--broker URL", "ask there, and wait for the answer", type=listed
     )

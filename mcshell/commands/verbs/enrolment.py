@@ -99,8 +99,13 @@ def enroll(context: Context, options: NodeEnrollOptions) -> Table:
     """Make this machine's key and request, and ask for a certificate, or take the answer that came."""
     folder, kind = Path(options.out or "."), options.kind
     name = check_name(options.name or socket.getfqdn(), kind)
-    if options.broker and EnrollingMachine(folder=folder, name=name, kind=kind).has_certificate():
-        return _enrolled(folder, name, "signed", "it has a certificate already")
+    if options.broker or options.check:
+        if EnrollingMachine(folder=folder, name=name, kind=kind).has_certificate():
+            return _enrolled(folder, name, "signed", "it has a certificate already")
+        if options.check:
+            return _enrolled(
+                folder, name, "waiting", "it has no certificate, or one that has ended"
+            )
     vouching = None if options.token_file is None else read_token(_secret(options.token_file))
     if options.answer is None and options.broker is None:
         EnrollingMachine(folder=folder, name=name, kind=kind, token=vouching).begin()

@@ -15,6 +15,9 @@ class mcshell::node::enrolment {
   $who = $token ? { undef => "--ca ${mcshell::node::ca_fingerprint}", default => '--token-file -' }
   $enroll = "printf %s \"\$ENROLMENT_TOKEN\" | ${mcshell::node::command} node enroll ${machine} --out ${pki} ${who}"
 
+  # A certificate that has ended is none.
+  $certified = "${mcshell::node::command} node enroll ${machine} --out ${pki} --check"
+
   Exec {
     provider    => shell,
     environment => $token ? { undef => [], default => ["ENROLMENT_TOKEN=${token.unwrap}"] },
@@ -23,13 +26,13 @@ class mcshell::node::enrolment {
   if $mcshell::node::enrol_broker {
     exec { 'mcshell: enrol':
       command => "${enroll} --broker '${mcshell::node::enrol_broker}' --collective ${collective}",
-      creates => "${pki}/${machine}.pem",
+      unless  => $certified,
       notify  => Exec['mcshell: restart'],
     }
   } else {
     exec { "mcshell: ask for a certificate (${pki}/${machine}.request is for mcshell pki receive)":
       command => $enroll,
-      unless  => "test -e ${pki}/${machine}.pem || test -e ${pki}/${machine}.request",
+      unless  => "test -e ${pki}/${machine}.request || ${certified}",
     }
     if $answer {
       file { "${pki}/${machine}.answer":
@@ -39,7 +42,7 @@ class mcshell::node::enrolment {
       }
       -> exec { 'mcshell: take the answer':
         command => "${enroll} --answer ${pki}/${machine}.answer",
-        creates => "${pki}/${machine}.pem",
+        unless  => $certified,
         notify  => Exec['mcshell: restart'],
       }
     }

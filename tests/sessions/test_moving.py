@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -57,6 +58,20 @@ def test_a_copy_is_the_session(fleet, state):
         assert (stats["ok"], stats["silent"]) == (len(NAMES), 1)
     again = bring_in(fleet, f"{state}-b", path)
     assert (again.requests, again.replies) == (0, 0)
+
+
+def test_imports_at_once_are_one_after_the_other(fleet, state):
+    """A file that several bring in at the same moment is brought in once, and nobody removes it."""
+    with fleet.client(state=state, session="audit") as client:
+        asked = [client.rpc("rpcutil", "ping", via="queue", nodes=NAMES) for _ in range(10)]
+        assert all(one.wait(60).stats["ok"] == len(NAMES) for one in asked)
+    path = export_session(fleet.folder / state, "audit", fleet.folder / f"{state}.mcs")
+    for place in (f"{state}-{number}" for number in range(6)):
+        with ThreadPoolExecutor(4) as pool:
+            jobs = [pool.submit(bring_in, fleet, place, path) for _ in range(4)]
+        assert sorted(one.result().requests for one in jobs) == [0, 0, 0, len(asked)]
+        with fleet.client(state=place, session="audit") as there:
+            assert there.replies(asked[-1].requestid).stats["ok"] == len(NAMES)
 
 
 def test_a_file_that_somebody_is_at_work_in_is_copied_whole(fleet, state):

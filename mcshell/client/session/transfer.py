@@ -11,11 +11,12 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mcshell import interrupts
 from mcshell.client.session.folder import folder_of
 from mcshell.client.session.proof import open_kept, open_sent, unproven
 from mcshell.client.session.raw_rows import refuse_misfits, snapshot
@@ -26,7 +27,7 @@ from mcshell.client.store.store import SessionStore
 from mcshell.client.store.strays import Stray
 from mcshell.errors import MachineError, MCShellError, Reason, Rejected, SessionError
 from mcshell.message import State
-from mcshell.private import is_locked, private_file, private_folder
+from mcshell.private import is_locked, lock_file, private_file, private_folder
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["ImportReport", "export_session", "import_session"]
 
 _GROUP = 500
+_PATIENCE = 60.0
+"""Seconds to wait for another import to end."""
 _OWN = ("caller", "collective", "address")
 
 
@@ -111,8 +114,8 @@ def import_session(
     """Bring a copied session file in, or merge it into the session that it is a copy of.
 
     Raises:
-        SessionError: it is no session file, it has no name yet and is given none, or another session
-            has its name.
+        SessionError: it is no session file, it has no name yet and is given none, another session
+            has its name, or another import does not end.
         MachineError: the disk takes nothing.
     """
     if not source.is_file():
@@ -127,9 +130,22 @@ def import_session(
             # what is wrong with the copy is so with what was named
             raise SessionError(str(error).replace(str(copy), str(source)), error.name) from error
         try:
-            return _merge(state_dir, theirs, verifier, members, name or theirs.meta("name"))
+            with _alone(private_folder(folder_of(state_dir))):
+                return _merge(state_dir, theirs, verifier, members, name or theirs.meta("name"))
         finally:
             theirs.close()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Be the only import into a folder: another one would merge into half of a session, or remove it."""
+    end = time.monotonic() + _PATIENCE
+    while (lock := lock_file(folder / ".import.lock")) is None:
+        if time.monotonic() > end:
+            raise SessionError("another import goes on: try again when it has ended", folder.name)
+        interrupts.sleep(0.05)
+    with lock:
+        yield
 
 
 def _merge(
@@ -137,7 +153,7 @@ def _merge(
 ) -> ImportReport:
     name = name or theirs.meta("address") or "imported"
     check_name(name)
-    path = private_folder(folder_of(state_dir)) / f"{name}.sqlite"
+    path = folder_of(state_dir) / f"{name}.sqlite"
     if path.exists():
         return _merged(path, theirs, verifier, members)
     caller, collective, address = (theirs.meta(key) or "" for key in _OWN)

@@ -41,6 +41,7 @@ _PACKAGE: Final = Path(__file__).resolve().parent
 _BESIDE: Final = () if (_PACKAGE / "agents").is_dir() else (_PACKAGE.parent / "agents",)
 # What is installed is not checked: it runs already.
 _INSTALLED: Final = tuple(f"{folder}/" for folder in (_PACKAGE, *_BESIDE))
+_MOST: Final = 64 << 20
 _MOST_LINKS: Final = 40
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -191,7 +192,7 @@ def read_obeyed(
     pipes: bool = False,
     secret: bool = False,
 ) -> bytes:
-    """Read a file that is obeyed; `most` is in bytes, `pipes` takes what is no regular file too.
+    """Read a file that is obeyed; `most` is in bytes (64 MiB), `pipes` takes what is no regular file too.
 
     Raises:
         UnsafeFile: somebody else could change it, or read it where it is `secret`.
@@ -212,9 +213,11 @@ def read_obeyed(
             raise UnsafeFile(path, f"{why} {path}")
         _refuse_others(path, status)
         os.set_blocking(descriptor, True)
-        content = file.read(-1 if most is None else most + 1)
+        content = file.read((_MOST if most is None else most) + 1)
     if most is not None and len(content) > most:
         raise ValueError(f"larger than {most} bytes")
+    if len(content) > _MOST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     return content
 
 

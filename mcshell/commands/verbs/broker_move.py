@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcshell.commands.output.result import Table
 from mcshell.errors import ConfigError, UsageError
+from mcshell.texts import bytes_of, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["move"]
 
 _LEFT = 2
+_MOST: Final = 64 << 20
 _START = 20.0  # seconds for the first connection to each
 
 
@@ -86,7 +88,7 @@ def _listed(context: Context, file: str | None) -> dict[str, int | None] | None:
     if file is None:
         return None
     try:
-        text = context.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        text = context.stdin.read() if file == "-" else decoded(bytes_of(Path(file), _MOST))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--queues {file}: {error}", origin=file) from error
     found: dict[str, int | None] = {}

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcshell import config
 from mcshell.commands.mcollective_import import convert, parse
 from mcshell.commands.output.result import Table
 from mcshell.errors import ConfigError, UsageError
-from mcshell.texts import decoded
+from mcshell.texts import bytes_of, decoded
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
     from mcshell.commands.grammar.local_options import ConfigImportOptions
 
 __all__ = ["import_"]
+
+_MOST: Final = 1 << 20
 
 
 def import_(_context: Context, options: ConfigImportOptions) -> Table:
@@ -88,7 +90,7 @@ def _read(source: Path) -> tuple[dict[str, str], list[str]]:
 def _text(path: Path) -> str:
     """The file's text; comments may be in any encoding, which nobody reads."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = bytes_of(path, _MOST).split(b"\n")
         return decoded(b"\n".join(b"" if one.lstrip()[:1] == b"#" else one for one in lines))
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error

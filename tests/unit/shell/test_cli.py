@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pydoc
+import resource
 import subprocess
 import sys
 import types
@@ -134,3 +135,30 @@ def test_what_is_loaded_later_is_there_for_tab_and_pydoc() -> None:
     told = pydoc.plaintext.document(mcshell)
     assert "\n    connect(" in told
     assert "\n    class Executor(" in told
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["config", "show", "--config", "client.cfg"],
+        ["config", "import", "client.cfg", "-o", "out.toml"],
+        ["broker", "move", "--from", "stomp://a", "--to", "stomp://b", "--queues", "client.cfg"],
+    ],
+)
+def test_a_file_that_is_no_configuration_is_not_read_to_its_end(
+    line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """The image of a disk that stands where a small file is meant is one line, and not in memory."""
+    monkeypatch.chdir(tmp_path)
+    with Path("client.cfg").open("wb") as file:
+        file.truncate(1 << 40)
+    room = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, room[1]))
+    try:
+        assert main(line) == 64
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, room)
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "client.cfg" in said
+    assert "large" in said

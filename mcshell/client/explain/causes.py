@@ -82,7 +82,8 @@ class Evidence:
     request; `refused` why a message in the node's name was refused here; `own` what is
     wrong with our own certificate; `machines` those that answer under its name, where there are
     several; `turned_away` why it has refused our probe, as it says in a registration; `members` the known nodes that serve the request's pool;
-    `offline` why we could ask nobody; `held_back` what says that the broker takes nothing of ours.
+    `offline` why we could ask nobody; `held_back` what says that the broker takes nothing of ours; `dropped` that
+    it drops what has an end.
     """
 
     node: str
@@ -99,6 +100,7 @@ class Evidence:
     members: tuple[str, ...] = ()
     offline: str = ""
     held_back: str = ""
+    dropped: str = ""
 
     @property
     def durable(self) -> bool:
@@ -200,6 +202,8 @@ def _ours(evidence: Evidence) -> Iterator[Cause]:
         yield Cause("we have no broker", "observed", evidence.offline)
     if evidence.held_back:
         yield Cause("the broker holds back what we send", "observed", evidence.held_back)
+    if evidence.dropped:
+        yield Cause("the broker's clock is ahead of ours", "observed", evidence.dropped)
     if evidence.own is not None:
         what = "revoked" if evidence.own.reason is Reason.REVOKED else evidence.own.reason.value
         yield Cause(f"our own certificate: {what}", "observed", str(evidence.own))

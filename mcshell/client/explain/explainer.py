@@ -7,6 +7,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from mcshell.client.explain.causes import Cause, Evidence, Probe, causes
+from mcshell.client.rpc.requester import INTERACTIVE_TTL
 from mcshell.errors import ConnectionLost, Reason, ReceiptTimeout, Rejected
 from mcshell.message import Filter, new_nonce
 from mcshell.values import dataclass
@@ -70,6 +71,13 @@ def _why(reply: Reply) -> str:
     return reply.statusmsg or reply.state.value
 
 
+def _lasts(record: RequestRecord | None) -> float:
+    """How long the request, or else our probe, is good for, seconds."""
+    return (
+        INTERACTIVE_TTL if record is None else min(INTERACTIVE_TTL, record.expires - record.created)
+    )
+
+
 class Explainer:
     """Explains for one client: from its session, from what it knows, and by asking the node."""
 
@@ -111,7 +119,7 @@ class Explainer:
             if row is not None and row.reply is not None
         }
         people = [node for node in dict.fromkeys(meant) if not node.startswith(_POOL)]
-        told, offline, held_back = _Told({}, {}), "", ""
+        told, offline, held_back, dropped = _Told({}, {}), "", "", ""
         machines: dict[str, list[str]] = {}
         try:
             told = self._probe([node for node in people if node not in answered], record)
@@ -119,12 +127,15 @@ class Explainer:
             machines = self._machines(there, record)
             if len(there) < len(people):
                 self._hub.check_sending()
+                dropped = self._hub.early_end(_lasts(record))
         except ConnectionLost as error:
             offline = error.reason
         except ReceiptTimeout as error:
             held_back = str(error)
         return [
-            causes(self._evidence(node, name, row, record, told, machines, offline, held_back))
+            causes(
+                self._evidence(node, name, row, record, told, machines, offline, held_back, dropped)
+            )
             for node, (name, row) in zip(meant, asked, strict=True)
         ]
 
@@ -138,6 +149,7 @@ class Explainer:
         machines: Mapping[str, Sequence[str]],
         offline: str,
         held_back: str,
+        dropped: str,
     ) -> Evidence:
         """What is known of one node; `asked` is its row of the request."""
         now = time.time()
@@ -156,6 +168,7 @@ class Explainer:
             own=self._own(now),
             offline=offline,
             held_back=held_back,
+            dropped=dropped,
             machines=tuple(machines.get(node, ())),
             turned_away=told.refusals.get(node, ""),
             members=() if record is None else self._members(record, now),

@@ -32,6 +32,7 @@ from mcshell.message import State
 from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import BodyLimits
+from mcshell.wire.stomp.broker_clock import early_end
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -254,8 +255,15 @@ class SessionHub:
 
     def check_sending(self) -> None:
         """See whether the broker takes what we send; raises ReceiptTimeout or ConnectionLost."""
-        where = destinations.session(self._settings.collective.main, self.request_sender.caller)
-        self._transport.check_sending(where, _CONFIRM)
+        self._transport.check_sending(self._own_topic, _CONFIRM)
+
+    def early_end(self, lasts: float) -> str:
+        """What says that the broker drops what is good for so long (seconds); raises WireError."""
+        return early_end(self._transport, self._own_topic, lasts, _CONFIRM)
+
+    @property
+    def _own_topic(self) -> str:
+        return destinations.session(self._settings.collective.main, self.request_sender.caller)
 
     def close(self) -> None:
         """Keep what has arrived, and free the session."""

@@ -41,6 +41,7 @@ _LATE = 0.25
 """Of a certificate's life: what is renewed by itself should have been by then."""
 _SHOWN = 5
 _CONNECT = 5.0
+_MINUTE = 60.0
 _TOLD = 8
 _OTHERS = 0o077
 
@@ -239,6 +240,7 @@ def _passcode(settings: Settings) -> str:
 def _broker(settings: Settings, url: str) -> str:
     """Connect as the client does; the dialect proves that we know it."""
     from mcshell.wire.credentials import connector  # noqa: PLC0415 - stomp.py is slow to load
+    from mcshell.wire.stomp.broker_clock import early_end  # noqa: PLC0415 - as above
     from mcshell.wire.stomp.support import caution  # noqa: PLC0415 - as above
 
     began = time.monotonic()
@@ -248,6 +250,9 @@ def _broker(settings: Settings, url: str) -> str:
         took = (time.monotonic() - began) * 1000
         if where := _writable(settings):
             connection.check_sending(where, _CONNECT)
+        may_read = ".session." in where
+        if may_read and (dropped := early_end(connection, where, _MINUTE, _CONNECT)):
+            raise ConfigError(f"its clock is ahead of ours: {dropped}")
         said = f"speaks {connection.dialect.name}, connected in {took:.0f} ms"
         doubt = caution(connection.server, datetime.now(UTC).date())
         return f"warn: {doubt}; it {said}" if doubt else said

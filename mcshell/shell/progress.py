@@ -57,6 +57,7 @@ class ProgressBar:
             unit="B",
             unit_scale=True,
             leave=False,
+            dynamic_ncols=True,
             bar_format=_BYTES,
         )
         with bar:
@@ -102,7 +103,11 @@ def _bar(replies: Replies) -> tqdm[Any]:
 
     text = f"{replies.agent} {replies.action}"
     bar: tqdm[Any] = tqdm(
-        total=int(replies.stats["targets"]), desc=text, leave=False, bar_format=_FORMAT
+        total=int(replies.stats["targets"]),
+        desc=text,
+        leave=False,
+        dynamic_ncols=True,
+        bar_format=_FORMAT,
     )
     return bar
 

@@ -147,6 +147,23 @@ def test_ctrl_c_keeps_what_has_arrived(prompt: Terminal) -> None:
     assert "Traceback" not in screen
 
 
+def test_a_bar_keeps_to_its_row(prompt: Terminal) -> None:
+    """A bar that is under way when the window is pulled narrower is drawn as wide as that then."""
+
+    def seconds(screen: str) -> int:
+        return max(map(int, re.findall(r"\[00:(\d\d)", screen)), default=-1)
+
+    prompt.type("""rpc exec run 'argv=["sleep", "50"]' -I web1 -t 60""")
+    prompt.press("Enter")
+    before = seconds(prompt.wait_for("0/1 nodes ["))
+    prompt.resize(60)
+    screen = prompt.wait(lambda screen: seconds(screen) >= before + 3)
+    prompt.press("C-c")
+    # One that was cut in two by the pull, one drawn while it went on, and the one that stands.
+    assert screen.count("exec run:") <= 3, screen
+    prompt.wait_for("1 target: 1 r")
+
+
 def test_ctrl_z_suspends(fleet: Fleet, tmp_path: Path) -> None:
     """The prompt goes into the background of the operator's shell, and comes back with its line."""
     environ = {**fleet.environ, "MCSHELL_STATE": str(tmp_path / "state"), "PS1": "sh$ "}

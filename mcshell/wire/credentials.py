@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from mcshell.wire.stomp.endpoint import TLSFiles
 from mcshell.wire.stomp.reconnect import PATIENCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from cryptography import x509
 
@@ -74,22 +75,28 @@ def load_realm(pki: PKISettings) -> str:
 def load_cas(pki: PKISettings) -> bytes:
     """Read the CAs that are trusted (PEM); raises ConfigError."""
     path = _ca(pki)
-    pem = _read(path)
-    certificates_in(pem, str(path))
+    with _named("pki.ca"):
+        pem = _read(path)
+        certificates_in(pem, str(path))
     return pem
 
 
 def load_verifier(pki: PKISettings, cache: CertificateCache | None = None) -> Verifier:
     """Read CA and CRL only, for those whose keys come from elsewhere."""
-    return Verifier(
-        load_cas(pki),
-        crl_pem=_read(pki.crl) if pki.crl is not None else None,
-        operators=pki.operators,
-        crl_max_age=pki.crl_max_age,
-        refuse_expired_crl=pki.refuse_expired_crl,
-        cache=cache,
-        newer_cas=_CAFile(pki).newer,
-    )
+    cas, lists = load_cas(pki), _lists(pki.crl)
+    try:
+        return Verifier(
+            cas,
+            crl_pem=lists,
+            operators=pki.operators,
+            crl_max_age=pki.crl_max_age,
+            refuse_expired_crl=pki.refuse_expired_crl,
+            cache=cache,
+            newer_cas=_CAFile(pki).newer,
+        )
+    except ConfigError as error:
+        name, path = ("pki.crl", pki.crl) if error.key == "pki.crl" else ("pki.ca", pki.ca)
+        raise ConfigError(f"{name}: {path}: {error}", name, str(path)) from error
 
 
 def tls_files(settings: Settings) -> TLSFiles:
@@ -197,9 +204,30 @@ class _PluggedKey:
         return PluginError(f"signer {self._key}: {why}", "signer", self._key.scheme)
 
 
+@contextmanager
+def _named(cert: str, key: Path | None = None) -> Iterator[None]:
+    """Whatever cannot be used is told with the setting that names it: `key` is the file of pki.key."""
+    try:
+        yield
+    except ConfigError as error:
+        name = "pki.key" if key is not None and error.origin == str(key) else cert
+        raise ConfigError(f"{name}: {error}", name, error.origin) from error
+
+
+def _lists(path: Path | None) -> bytes | None:
+    """The revocation lists. A file without any is one that was cut off: nobody would be revoked."""
+    if path is None:
+        return None
+    with _named("pki.crl"):
+        if not (found := _read(path)).strip():
+            raise ConfigError(f"{path}: it is empty: a revocation list is meant", origin=str(path))
+    return found
+
+
 def _load_signer(cert: Path, key: Path | KeyReference, operators: Sequence[str]) -> Signer:
     if isinstance(key, Path):
-        return Signer.load(cert, key, operators)
+        with _named("pki.cert", key):
+            return Signer.load(cert, key, operators)
     try:
         certificate = certificates_in(_read(cert), str(cert))[0]
         return Signer(certificate, _PluggedKey(certificate, key), operators)

@@ -38,6 +38,14 @@ def test_missing_parents_are_private_too(tmp_path, lax_umask):
     assert _modes(tmp_path) == {"there": 0o755, "there/a": 0o700, "there/a/b": 0o700}
 
 
+def test_a_file_in_the_place_of_a_folder_is_no_folder(tmp_path):
+    """Whoever names a file as the place for what is kept is told that it is none."""
+    (tmp_path / "state").touch()
+    for path in (tmp_path / "state", tmp_path / "state" / "below"):
+        with pytest.raises(NotADirectoryError, match=f"Not a directory: '{tmp_path}/state'"):
+            private_folder(path)
+
+
 def test_a_file_that_is_there_is_kept(tmp_path, lax_umask):
     """A new file has mode 0600; what an old one holds stays."""
     path = private_file(tmp_path / "new")

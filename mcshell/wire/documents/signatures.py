@@ -228,7 +228,7 @@ class Verifier:
             try:
                 self._take(load_crls(crl_pem, list(self._anchors), points=None))
             except Rejected as error:
-                raise ConfigError(f"the CRL: {error.detail}") from error
+                raise ConfigError(f"the CRL: {error.detail}", "pki.crl") from error
             self._points |= {key: one.point for key, one in self._revocations.items() if one.point}
 
     @property

@@ -22,7 +22,7 @@ from mcshell.errors import ConfigError, Reason, Rejected
 from mcshell.pki import Authority
 from mcshell.pki.certificates import build_crl, key_identifier
 from mcshell.pki.keys import hash_for
-from mcshell.wire.credentials import load_cas
+from mcshell.wire.credentials import load_cas, load_credentials
 from mcshell.wire.documents.certificate_cache import CertificateCache
 from mcshell.wire.documents.signatures import MAX_CERTIFICATE, Signer, Verifier
 
@@ -138,6 +138,24 @@ def test_a_file_of_cas_that_is_not_whole_is_named(authority, tmp_path, text):
     with pytest.raises(ConfigError, match=r"some-ca\.pem: ") as caught:
         load_cas(PKISettings(ca=path))
     assert "https" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "\n", "hello", None])
+@pytest.mark.parametrize("name", ["ca", "cert", "key", "crl"])
+def test_what_of_pki_cannot_be_used_is_named_by_setting_and_file(authority, tmp_path, name, text):
+    """One line with both; so is a list that was cut off to nothing, under which nobody is revoked."""
+    cert, key = authority.issue("named", "operator", tmp_path, renew=True)
+    files = {"cert": cert, "key": key, "ca": tmp_path / "ca.pem", "crl": tmp_path / "crl.pem"}
+    files["ca"].write_bytes(authority.ca_pem)
+    files["crl"].write_bytes(authority.crl_pem)
+    assert load_credentials(PKISettings(**files)).verifier.crl_number is not None
+    if text is None:
+        files[name].unlink()
+    else:
+        files[name].write_text(text)
+    with pytest.raises(ConfigError, match=rf"^pki\.{name}: [^\n]*{files[name]}[^\n]+$") as caught:
+        load_credentials(PKISettings(**files))
+    assert caught.value.key == f"pki.{name}"
 
 
 def test_dates_are_judged_at_each_message(verifier, alice):

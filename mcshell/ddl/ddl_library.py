@@ -171,7 +171,11 @@ class Library:
         paths = list(self._files(agent))
         if not paths:
             known = self.agents()
-            near = did_you_mean(agent, known) or f": there are {', '.join(known) or 'none'}"
+            head, _, action = agent.partition(".")
+            if head in known and action in self.get(head).actions:  # as requests are named
+                near = f" (did you mean {head} {action}?)"
+            else:
+                near = did_you_mean(agent, known) or f": there are {', '.join(known) or 'none'}"
             raise UsageError(f"no agent {agent[:60]!r}{near}")
         return paths
 

@@ -432,8 +432,7 @@ def _senders(columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 def _separated(columns: tuple[str, ...], cells: list[list[str]], form: str) -> str:
     if form == "tsv":
-        escaped = [[_one_line(text) for text in row] for row in cells]
-        return "".join("\t".join(row) + "\n" for row in [list(columns), *escaped])
+        return "".join("\t".join(map(_one_line, row)) + "\n" for row in [columns, *cells])
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([columns, *cells])
     return buffer.getvalue()

@@ -66,6 +66,13 @@ def test_top_takes_the_largest_numbers() -> None:
     assert top(column([3, "9", None, 7.5, True, 5]), 2, "v") == [3, 5]
 
 
+def test_top_of_a_column_without_numbers_is_refused() -> None:
+    """No rows would look as if nobody had answered; where nobody has a value there are none."""
+    with pytest.raises(UsageError, match=r"top: no number in v, but Debian$"):
+        top(column([None, "Debian", True]), 2, "v")
+    assert top(column([None, None]), 2, "v") == []
+
+
 def test_a_list_of_hashes_is_a_row_each() -> None:
     """The path leads into the lists: each hash is a row with its node and its own keys."""
     found = answers(

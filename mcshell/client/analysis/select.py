@@ -77,10 +77,12 @@ def top(answers: Answers, count: int, name: str) -> list[int]:
     """The rows with the largest numbers in a column, the largest first; at most `count`.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: there is no such column, or it has values and none is a number.
     """
     values = answers.column(name)
     there = [place for place in range(len(values)) if number(values[place])]
+    if not there and (told := [value for value in values if value is not None]):
+        raise UsageError(f"top: no number in {name}, but {_short(told[0])}")
     return sorted(there, key=lambda place: -values[place])[:count]
 
 

@@ -171,25 +171,35 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
             return f"{words[0]}: a line begins with its verb, options stand behind it"
         if named_verb(words[1:]) is not None:  # "mcshell ping" at the prompt, "mco ping"
             return f"unknown verb {words[0]!r}: without it, {words[1]!r} is one"
+        if (asked := words[0].strip("?")) != words[0]:  # IPython's habit
+            return f"unknown verb {words[0]!r} (here: {f'help {asked}'.rstrip()})"
         known |= {name for pages in topics.parts().values() for name in pages} if helped else set()
         near = did_you_mean(words[0], sorted(known))
         return f"unknown verb {words[0]!r}{near or ' (help lists them)'}"
     listed = ", ".join(inner)
     if len(words) == 1 or words[1].startswith("-"):
-        near = did_you_mean(words[0], sorted(known - {words[0]}), limit=1)
-        return f"{words[0]}: one of {listed} is meant{near}"
+        longer = sorted(one for one in known - {words[0]} if one.startswith(words[0]))
+        return f"{words[0]}: one of {listed} is meant{did_you_mean(words[0], longer, limit=1)}"
     return f"unknown verb '{words[0]} {words[1]}'{did_you_mean(words[1], inner)}: one of {listed}"
 
 
 def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
     odd = next((word for word in extra if word.startswith("-") and word != "-"), None)
-    if odd is None:
-        raise UsageError(f"{parser.verb.name}: {extra[0]!r} is one word too many")
-    option = odd.partition("=")[0]
     known = [text for action in parser._actions for text in action.option_strings]  # noqa: SLF001 - argparse has no other list of its options
+    if odd is None:
+        hint = _filter_of(extra[0]) if "-I" in known else ""
+        raise UsageError(f"{parser.verb.name}: {extra[0]!r} is one word too many{hint}")
+    option = odd.partition("=")[0]
     hint = grammar.said_here(option, known) or did_you_mean(option, known)
     hint = hint or f" (help {parser.verb.name} lists them)"
     raise UsageError(f"{parser.verb.name}: unknown option {option}{hint}")
+
+
+def _filter_of(word: str) -> str:
+    """Which option takes a word that stands where none is wanted."""
+    if " " in word:
+        return " (an expression goes with -S)"
+    return " (a fact goes with -F)" if "=" in word else " (a node's name goes with -I)"
 
 
 def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:

@@ -77,6 +77,12 @@ def test_the_faces_read_a_line_alike(face: str, line: str) -> None:
     }
 
 
+def test_the_first_word_of_several_verbs_is_not_corrected() -> None:
+    """Who says `session` alone has misspelled nothing: what may follow is all that is said."""
+    with pytest.raises(UsageError, match=r"drop is meant$"):
+        parse(split_line("session"))
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -100,7 +106,11 @@ def test_the_faces_read_a_line_alike(face: str, line: str) -> None:
         ("mco ping -I web1", ["unknown verb 'mco': without it, 'ping' is one"]),
         ("zzz", ["unknown verb 'zzz' (help lists them)"]),
         ("agent", ["agent: one of new is meant (did you mean agents?)"]),
-        ("find web1", ["'web1' is one word too many"]),
+        ("ping?", ["unknown verb 'ping?' (here: help ping)"]),
+        ("?", ["unknown verb '?' (here: help)"]),
+        ("find web1", ["'web1' is one word too many (a node's name goes with -I)"]),
+        ("ping role=web", ["'role=web' is one word too many (a fact goes with -F)"]),
+        ("facts os.name 'role=web and x'", ["one word too many (an expression goes with -S)"]),
         ("rpc", ["AGENT and ACTION are missing"]),
         ("rpc rpcutil", ["ACTION is missing"]),
         ("rpc a b --via brodcast", ["--via", "did you mean broadcast?"]),

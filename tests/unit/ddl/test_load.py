@@ -310,6 +310,8 @@ def test_library_refuses(tmp_path):
     library = Library([tmp_path])
     with pytest.raises(UsageError, match=r"no agent 'sampel' \(did you mean sample\?\)"):
         library.get("sampel")
+    with pytest.raises(UsageError, match=r"no agent 'sample.act' \(did you mean sample act\?\)"):
+        library.get("sample.act")
     for name in ("../sample", "/etc/passwd", "", "sample.json", "a\0"):
         with pytest.raises(UsageError, match="no agent"):
             library.get(name)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wcwidth import wcwidth
 
@@ -215,6 +215,7 @@ text_cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters
 
 
 @given(st.lists(st.tuples(text_cells, text_cells), max_size=4))
+@example([("a\tb", "c\nd")])
 def test_csv_and_tsv_come_back_as_they_went(rows: list[tuple[str, str]]) -> None:
     """A reader of csv gets every harmless cell back; tsv has a line a row whatever is in it."""
     text = render(("a", "b"), list(rows), "csv")
@@ -223,6 +224,8 @@ def test_csv_and_tsv_come_back_as_they_went(rows: list[tuple[str, str]]) -> None
     lines = render(("a", "b"), list(rows), "tsv").split("\n")
     assert len(lines) == len(rows) + 2
     assert all(line.count("\t") == 1 for line in lines[:-1])
+    for named in rows:  # nodes name columns, too
+        assert render(named, [], "tsv").count("\n") == 1
 
 
 @pytest.mark.parametrize(

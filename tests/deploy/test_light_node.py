@@ -51,7 +51,7 @@ version; ping; find; facts os.name; inventory; inventory light; agents; doc rpcu
 rpc rpcutil ping; rpc rpcutil ping --only state=ok --fold pong; rpc rpcutil ping --top 1 pong; retry
 replies; ledger; requests; explain light; fold pong; outliers; summary; filter -F os.name=Debian
 sql select count(*) from replies; session list; session new s; job submit rpcutil ping --at +1h --name j
-job list; job show j; job forecast; job pause j; job cancel j; plan list; history; node forget full
+job list; job show j; job forecast; job pause j; job cancel j; history; node forget full
 """
 COMMANDS = (
     "version",
@@ -82,6 +82,7 @@ REFUSED = {
     "session export here": "mcshell.client.session.transfer",
     "demo --nodes 2": "mcshell.shell.demo",
     "--config old.toml ping": "mcshell.client.mcollective",
+    "plan list": "mcshell.client.plans",
     "ping --format psql": "tabulate",
     "--format github ping": "tabulate",
 }

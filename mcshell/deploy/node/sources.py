@@ -21,6 +21,7 @@ LEFT_OUT = (
         "node/emulator",
         "client/files",
         "client/mcollective",
+        "client/plans",
         "client/accessor.py",
         "client/approvals.py",
         "client/executor.py",

@@ -66,7 +66,7 @@ def test_a_history_that_cannot_be_kept_is_said_once(tmp_path: Path) -> None:
     (tmp_path / "history").mkdir()
     assert typed(tmp_path / "history") == f"lines are not kept: {tmp_path}/history: Is a directory"
     (tmp_path / "file").write_text("")
-    assert "File exists" in typed(tmp_path / "file" / "history")
+    assert "Not a directory" in typed(tmp_path / "file" / "history")
     with small_disk(tmp_path / "disk") as disk:
         disk.fill()
         assert "No space left on device" in typed(disk.path / "history")

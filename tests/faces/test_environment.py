@@ -62,7 +62,7 @@ FAULTS = {
         "mcshell rpc rpcutil get_fact \"fact=$(printf 'a\\377')\"", "not UTF-8", 64,
     ),
     "no state": ("MCSHELL_STATE=/proc/none mcshell ping", "/proc/none", MACHINE),
-    "state that is a file": ("MCSHELL_STATE=/etc/passwd mcshell ping", "/etc/passwd: File exists", MACHINE),
+    "state that is a file": ("MCSHELL_STATE=/etc/passwd mcshell ping", "/etc/passwd: Not a directory", MACHINE),
     "a script that is no text": ("printf 'ping\\n\\377' | mcshell", "standard input: line 2", 64),
 }  # fmt: skip
 

@@ -100,4 +100,4 @@ def test_a_node_that_lies_is_a_row(
                     run.apply([name])
         monkeypatch.setenv("MCSHELL_CONFIG", str(fleet.config))
         assert main([str(source), "-I", "n1", "--out", str(says)]) == ExitCode.MACHINE
-        assert capsys.readouterr().err == f"{says}: File exists\n"
+        assert capsys.readouterr().err == f"{says}: Not a directory\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +17,11 @@ from mcshell.wire.credentials import load_verifier
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
 from mcshell.wire.stomp.connector import Connector
 from tests.jobs.job_fleet import JobFleet
-from tests.peers.processes import wait_until
+from tests.peers.fleet import ROOT
+from tests.peers.processes import Child, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mcshell.client.client import Client
     from mcshell.client.jobs.replies import JobReplies
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(180)
 HOUR = 3600.0
+STEPS = Path(ROOT) / "tests" / "peers" / "daemon_with_steps.py"
 
 
 @pytest.fixture
@@ -413,6 +416,28 @@ def test_cancelled_before_it_came(job_fleet: JobFleet, client: Client) -> None:
     other.jobs.wait_quiet(other.jobs.cancel(replies.job, nodes=["n1"], timeout=1), 1)
     job_fleet.start("n1")
     assert final(replies)[0] is State.FAILED
+    assert job_fleet.runs().total() == 0
+
+
+def test_what_is_long_due_waits_for_its_cancel_however_slowly_that_is_read(
+    job_fleet: JobFleet, client: Client
+) -> None:
+    """On a busy machine the cancel is looked at long after the job: nothing of it begins meanwhile."""
+    job_fleet.kill("n1")
+    replies = client.jobs.submit(
+        "mark", "once", file=str(job_fleet.marks), text="x", nodes=["n1"], at="+1s", late="1d"
+    )
+    behind = range(25)  # more than come at once, and all denied: the cancel comes after the job
+    for _time in behind:
+        client.rpc("exec", "run", argv=["true"], nodes=["n1"], via="queue", wait=False)
+    client.jobs.cancel(replies, timeout=0.5)
+    assert wait_until(lambda: not client.session.store.unconfirmed_count(0.0), 60)
+    due = time.time() + 1
+    assert wait_until(lambda: time.time() > due, 10)
+    words = [str(job_fleet.folder / "n1.toml"), "received", str(len(behind) + 2), "2"]
+    log, environ = job_fleet.folder / "n1.log", {"PYTHONPATH": ROOT}
+    job_fleet.children["n1"] = Child([sys.executable, STEPS, *words], log, environ)
+    assert final(replies) == (State.FAILED, "cancelled by cert=alice")
     assert job_fleet.runs().total() == 0
 
 

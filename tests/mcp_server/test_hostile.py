@@ -33,6 +33,7 @@ KNOWN = {
     ("approval", "list"),
     ("approval", "show"),
     ("discovery", "ping"),
+    ("discovery", "probe"),  # of who takes his time
 }
 """All that nodes are asked here: no `mark`, no `exec`, no `approval.approve`."""
 UNSENDABLE = {"half a pair"}

@@ -50,7 +50,9 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_SETTLED: Final = 0.5
+_TICK: Final = 0.1
+_TICKS: Final = 6
+"""Looks without a message after which all that had waited is in; a machine that stands still takes none."""
 _PATIENCE: Final = 10.0
 _PREFETCH: Final = 20
 _GROUP: Final = 100
@@ -113,7 +115,8 @@ class QueueConsumer:
         self._paused = set(self._queues)
         self._asleep: list[_Came] = []
         """Messages for machines that are off."""
-        self._since = self._taken_at = time.monotonic()
+        self._since = time.monotonic()
+        self._ticks = 0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="mcshell-work", daemon=True)
         self.pulse = ThreadPulse("the reader of work queues", lambda: self._inbox.put(None))
@@ -124,14 +127,15 @@ class QueueConsumer:
         A job that is long due must not begin before its edit, which waits behind it. Without a
         broker, or where there is no end of messages, it is held up for a few seconds only.
         """
-        now = time.monotonic()
-        if now - self._since > _PATIENCE:
+        if time.monotonic() - self._since > _PATIENCE:
             return True
-        return not self._paused and now - max(self._since, self._taken_at) > _SETTLED
+        return not self._paused and self._ticks >= _TICKS
 
     def begun(self) -> None:
         """A connection stands: what has waited meanwhile comes now."""
         self._since = time.monotonic()
+        self._ticks = 0
+        self._inbox.put(None)
 
     def start(self) -> None:
         """Subscribe, but for spools that are full already, and begin, if that is not done.
@@ -163,6 +167,7 @@ class QueueConsumer:
         while not self._stopping:
             self.pulse.beat()
             group = self._awake(self._gather())
+            self._ticks = 0 if group else self._ticks + 1
             try:
                 if group:
                     self._admit(group)
@@ -206,8 +211,9 @@ class QueueConsumer:
     def _gather(self) -> list[_Came]:
         """Wait for messages, for a moment only while any is held up, and take what is there."""
         group: list[_Came] = []
+        wait = _LOOK if self._paused or self._asleep else None
         try:
-            first = self._inbox.get(timeout=_LOOK if self._paused or self._asleep else None)
+            first = self._inbox.get(timeout=_TICK if self._ticks < _TICKS else wait)
             while first is not None:
                 group.append(first)
                 if len(group) >= _GROUP:
@@ -240,7 +246,6 @@ class QueueConsumer:
         self._tell("acked", items)
         for one in taken:
             one.item.node.reply_sender.working(one.request, State.RECEIVED)
-        self._taken_at = time.monotonic()
         self._taken({item.host.identity for item in items})
 
     def _tell(self, step: str, items: list[QueueItem]) -> None:

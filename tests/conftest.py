@@ -33,7 +33,6 @@ EACH_BROKER = [
     pytest.param("activemq", marks=pytest.mark.activemq),
     pytest.param("rabbitmq", marks=pytest.mark.rabbitmq),
 ]
-BROKER_FIXTURES = {"broker", "embedded", "activemq", "rabbitmq", "fresh_broker", "mortal_broker"}
 SKIPPED = pytest.StashKey[dict[str, str]]()
 LEFT = pytest.StashKey[list[str]]()
 
@@ -63,8 +62,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         for peer in fixtures.intersection(PEERS):
             item.add_marker(getattr(pytest.mark, peer))
-        if fixtures & BROKER_FIXTURES and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(240))  # the first test waits for the start
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-pytestmark = pytest.mark.timeout(120)
 LIMITS = """\
 slots = 3
 [node.limits.mark]

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from tests.peers.brokers import Broker
 
-pytestmark = pytest.mark.timeout(120)
 AGENT = Path(__file__).resolve().parents[2] / "agents" / "file.json"
 LIAR = """
 from mcshell.node.agent import Agent

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-pytestmark = pytest.mark.timeout(120)
 RULES = "policy default deny\nallow\tcert=alice\tput get\t*\t*\n"
 
 

@@ -124,7 +124,6 @@ def test_a_value_of_no_kind_is_one_line(
     assert examine(friday, verifier).findings
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", TABLES)
 def test_a_file_with_tables_of_its_own_is_not_opened(
     friday: Path, verifier: Verifier, tmp_path: Path, name: str

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from mcshell.client.store.records import OutgoingMessage
     from tests.peers.brokers import Broker
 
-pytestmark = pytest.mark.timeout(180)
 HOUR = 3600.0
 STEPS = Path(ROOT) / "tests" / "peers" / "daemon_with_steps.py"
 

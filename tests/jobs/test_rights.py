@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from mcshell.client.store.ledger import LedgerEntry
     from tests.peers.brokers import Broker
 
-pytestmark = pytest.mark.timeout(180)
 
 ALL = "policy default deny\nallow\tcert=alice\t*\t*\t*\nallow\tcert=bob\t*\t*\t*\n"
 NONE = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"

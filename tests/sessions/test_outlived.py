@@ -41,8 +41,6 @@ PATIENCE = 30.0
 SCRIPT = Path(__file__).with_name("doomed_holder.py")
 TOLD = "replies of n1 have outlived their certificates"
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture
 def whole(fleet):

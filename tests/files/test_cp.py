@@ -395,10 +395,10 @@ def test_via_queue_to_a_node_that_is_off(
     assert list(frame.state) == ["pending"]
     assert not path.exists()
     fleet.start("n2")
-    wait_until(path.exists, 90)
+    assert wait_until(path.exists, 90)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
     parts = fleet.folder / "state-n2" / "node" / "files"
-    wait_until(lambda: not any(parts.glob("*.part")), 30)
+    assert wait_until(lambda: not any(parts.glob("*.part")), 60)
 
 
 def test_the_line_cp(fleet: Fleet, root: Path, tmp_path: Path) -> None:

@@ -181,9 +181,9 @@ def test_a_policy_that_others_could_change_denies(fleet, change):
     with fleet.client() as client:
         assert client.rpc("rpcutil", "ping", nodes=["web1"]).rows()[0].state is State.OK
         change(path)
-        wait_until(lambda: _denied(client, path), 60)
+        assert wait_until(lambda: _denied(client, path), 60)
         _restore(path)
-        wait_until(lambda: not _denied(client, path), 60)
+        assert wait_until(lambda: not _denied(client, path), 60)
 
 
 def _restore(path):

@@ -55,16 +55,17 @@ def test_daemon_killed_while_a_job_runs(
     with JobFleet(embedded, tmp_path, "n1") as job_fleet:
         job_fleet.start("n1")
         client = job_fleet.client()
+        began = time.monotonic()
         replies = count(job_fleet, client, seconds)
         folder = begun(job_fleet, replies)
-        pid, began = folder.shim_pid(), time.monotonic()
+        pid = folder.shim_pid()
         time.sleep(killed)
         job_fleet.kill("n1")
         time.sleep(back - killed)
         job_fleet.start("n1")
         assert folder.shim_pid() == pid
         assert replies.wait(seconds + 60).ok["pid"].tolist() == [pid]
-        assert time.monotonic() - began > seconds - 1
+        assert time.monotonic() - began > seconds
         said = "".join(client.jobs.log(replies, "n1"))
         assert said.split() == [str(number) for number in range(1, int(seconds * 10) + 1)]
         assert job_fleet.runs().total() == 1
@@ -75,7 +76,7 @@ def test_progress_is_seen_and_followed(embedded: Broker, tmp_path: Path) -> None
     with JobFleet(embedded, tmp_path, "n1") as job_fleet:
         job_fleet.start("n1")
         client = job_fleet.client()
-        replies = count(job_fleet, client, 6.0)
+        replies = count(job_fleet, client, 15.0)
         begun(job_fleet, replies)
         assert wait_until(lambda: replies.entries()[0].state is State.RUNNING, 60)
         (row,) = client.jobs.rows(replies.job)
@@ -85,8 +86,8 @@ def test_progress_is_seen_and_followed(embedded: Broker, tmp_path: Path) -> None
         assert "% said " in ledger["reason"][0]
         pieces = list(client.jobs.log(replies, "n1", follow=True))
         assert len(pieces) > 1
-        assert "".join(pieces).split() == [str(number) for number in range(1, 61)]
-        assert replies.wait(20).stats["ok"] == 1
+        assert "".join(pieces).split() == [str(number) for number in range(1, 151)]
+        assert replies.wait(60).stats["ok"] == 1
 
 
 @pytest.mark.parametrize("how", ["alive", "down"])
@@ -129,7 +130,9 @@ def test_retries_with_backoff(embedded: Broker, tmp_path: Path) -> None:
         job_fleet.start("n1")
         client = job_fleet.client()
         began = time.monotonic()
-        replies = client.jobs.submit("mark", "fail", text="no", retries=2, backoff=1.0)
+        replies = client.jobs.submit(
+            "mark", "fail", text="no", retries=2, backoff=1.0, nodes=["n1"]
+        )
         entry = replies.wait(60).entries()[0]
         assert (entry.state, entry.attempt) == (State.FAILED, 3)
         assert time.monotonic() - began >= 3.0

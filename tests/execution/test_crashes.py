@@ -58,12 +58,12 @@ class Running:
 
     @classmethod
     def begin(
-        cls, bench: Bench, folder: Path, action: str, *, sleep: float = 60.0, ttl: float = 3600.0
+        cls, bench: Bench, folder: Path, action: str, *, ttl: float = 3600.0, **data: object
     ) -> Running:
-        """Start the node, ask it, and wait until the action is at work."""
+        """Start the node, ask it, and wait until the action is at work; for a minute, if none is said."""
         bench.start()
         mark = folder / "marks"
-        request = bench.ask(action, {"file": str(mark), "sleep": sleep}, ttl=ttl)
+        request = bench.ask(action, {"file": str(mark), **(data or {"sleep": 60.0})}, ttl=ttl)
         one = cls(bench=bench, mark=mark, request=request)
         one.shim()
         assert wait_until(mark.exists, 30)
@@ -122,11 +122,11 @@ def test_safe_action_that_always_dies_is_given_up(bench: Bench, tmp_path: Path) 
 
 def test_what_died_and_is_not_started_again_is_interrupted(bench: Bench, tmp_path: Path) -> None:
     """It has run, so it is neither expired nor denied when its time was over before it could again."""
-    one = Running.begin(bench, tmp_path, "again", ttl=6)
+    one = Running.begin(bench, tmp_path, "again", ttl=12)
     shim = one.shim()
     bench.kill("n1")
     os.kill(shim, signal.SIGKILL)
-    time.sleep(6.0)  # until its ttl is over
+    time.sleep(12.0)  # until its ttl is over
     bench.start()
     reply = bench.final(one.request)
     assert (reply.state, reply.statuscode) == (State.INTERRUPTED, 5)
@@ -139,11 +139,13 @@ def test_what_died_and_is_not_started_again_is_interrupted(bench: Bench, tmp_pat
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_running_action_is_adopted(bench: Bench, tmp_path: Path, how: str) -> None:
     """An action that runs while its daemon starts again is not disturbed; its result arrives."""
-    one = Running.begin(bench, tmp_path, "once", sleep=5.0)
+    go = tmp_path / "go"
+    one = Running.begin(bench, tmp_path, "hold", text=str(go))
     pid = one.shim()
     getattr(bench, how)()
     bench.start()
     assert not bench.finals(one.request)
+    go.touch()
     reply = bench.final(one.request)
     assert (reply.state, reply.data["pid"]) == (State.OK, pid)
     assert "still runs" in bench.log()

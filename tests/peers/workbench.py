@@ -203,7 +203,8 @@ class Bench:
     def audit(self, name: str = "n1") -> list[dict[str, Any]]:
         """The events in the node's audit file but those about the file itself."""
         path = self.folder / f"state-{name}" / "node" / "audit.jsonl"
-        events = map(json.loads, path.read_text().splitlines())
+        text = path.read_bytes()  # the last line may be half written
+        events = map(json.loads, text[: text.rfind(b"\n") + 1].splitlines())
         return [event for event in events if "identity" in event]
 
     # --- the operator ----------------------------------------------------------------------

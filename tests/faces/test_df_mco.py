@@ -36,7 +36,7 @@ def client(echoes: Fleet) -> Iterator[Client]:
 
 def test_rows_know_their_request(client: Client) -> None:
     """Replies, ledger and causes of just these rows, with the sender as a column or in the index."""
-    asked = client.rpc("echo", "say", value={"a": 1}, nodes=["web1", "web2", "ghost"], timeout=60)
+    asked = client.rpc("echo", "say", value={"a": 1}, nodes=["web1", "web2", "ghost"], timeout=30)
     df = asked.frame()
     rows = df[df["sender"] != "web2"].set_index("sender")
     assert rows.mco.replies().requestid == asked.requestid
@@ -52,7 +52,7 @@ def test_rows_know_their_request(client: Client) -> None:
     assert df.mco.ok.mco.explain().empty
     assert list(df.mco.flat()["value.a"].dropna()) == [1, 1]
     assert list(df.set_index("sender").mco.silent.index) == ["ghost"]
-    again = df.set_index("sender")["lag"].mco.rpc("echo", "say", timeout=60)
+    again = df.set_index("sender")["lag"].mco.rpc("echo", "say", timeout=30)
     assert sorted(again["sender"]) == ["ghost", "web1", "web2"]
     with pytest.raises(UsageError, match="one request are meant, not of 2"):
         pd.concat([df, again]).mco.replies()
@@ -63,7 +63,7 @@ def test_rows_know_their_request(client: Client) -> None:
 def test_the_silent_are_asked_at_once(client: Client) -> None:
     """However many nodes `explain` is about, there is one probe, and one wait for those who are gone."""
     ghosts = [f"ghost{number}" for number in range(40)]
-    df = client.rpc("echo", "say", text="x", nodes=[*ghosts, "web1"], timeout=60).frame()
+    df = client.rpc("echo", "say", text="x", nodes=[*ghosts, "web1"], timeout=30).frame()
     sent = client._hub.queries._request_sender
     questions = []
     send = sent.send
@@ -81,7 +81,7 @@ def test_refresh_has_what_came_late(client: Client, echoes: Fleet) -> None:
     echoes.pause("web2")
     try:
         df = client.rpc(
-            "echo", "say", text="x", nodes=["web1", "web2"], timeout=60, ttl=600
+            "echo", "say", text="x", nodes=["web1", "web2"], timeout=30, ttl=600
         ).frame()
         assert list(df["state"]) == ["ok", "silent"]
     finally:
@@ -148,7 +148,7 @@ def test_replies_travel_as_they_stood(client: Client) -> None:
     """A pickle has the table, the ledger and the counts, of large replies too, and waits for nothing."""
     text = "x" * 200_000
     asked = client.rpc(
-        "echo", "say", text=text, value=7, nodes=["web1", "web2", "ghost"], timeout=60
+        "echo", "say", text=text, value=7, nodes=["web1", "web2", "ghost"], timeout=30
     )
     other = travelled(asked)
     pd.testing.assert_frame_equal(other.frame(), asked.frame())

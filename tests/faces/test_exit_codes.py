@@ -63,12 +63,12 @@ def test_a_named_node_that_is_not_there_is_a_row(fleet: Fleet) -> None:
     (row,) = json.loads(done.stdout)["replies"]
     assert (row["sender"], row["state"], row["statuscode"]) == ("ghost", "silent", None)
     done = fleet.cli(
-        "rpc", "rpcutil", "ping", "--nodes", "-", "-j", "-t", "5", stdin="web1\nghost\n"
+        "rpc", "rpcutil", "ping", "--nodes", "-", "-j", "-t", "30", stdin="web1\nghost\n"
     )
     assert done.returncode == 5
     states = {row["sender"]: row["state"] for row in json.loads(done.stdout)["replies"]}
     assert states == {"web1": "ok", "ghost": "silent"}
-    done = fleet.cli("ping", "--nodes", "-", "-j", "-t", "5", stdin="web1\nghost\n")
+    done = fleet.cli("ping", "--nodes", "-", "-j", "-t", "30", stdin="web1\nghost\n")
     assert done.returncode == 5
     assert {row["sender"]: row["state"] for row in json.loads(done.stdout)} == states
 
@@ -120,7 +120,7 @@ def test_a_stream_of_a_queue_ends(fleet: Fleet) -> None:
 def test_jsonl_is_a_line_a_row(fleet: Fleet) -> None:
     """Rows come as objects, one a line, silent ones too."""
     stdin = "web1\nweb2\nghost\n"
-    done = fleet.cli("rpc", "rpcutil", "ping", "--jsonl", "--nodes", "-", "-t", "5", stdin=stdin)
+    done = fleet.cli("rpc", "rpcutil", "ping", "--jsonl", "--nodes", "-", "-t", "30", stdin=stdin)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {row["sender"]: row["state"] for row in rows} == {
         "web1": "ok",
@@ -152,7 +152,7 @@ def test_csv_has_the_whole_reply_table(fleet: Fleet) -> None:
 def test_the_summary_goes_to_standard_error(fleet: Fleet) -> None:
     """Rows on standard output; counts, ghosts and aggregates on standard error."""
     stdin = "web1 ghost1 ghost2"
-    words = ["rpc", "rpcutil", "get_fact", "fact=role", "--nodes", "-", "-t", "5"]
+    words = ["rpc", "rpcutil", "get_fact", "fact=role", "--nodes", "-", "-t", "30"]
     done = fleet.cli(*words, stdin=stdin)
     assert "web1" in done.stdout
     assert "3 targets: 1 ok, 2 silent" in done.stderr

@@ -78,7 +78,7 @@ def genuine(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Itera
             alice.plans.run(folder / "plan.yaml")
             jobs = [alice.jobs.submit("rpcutil", "ping", at="+1h", nodes="web1") for _ in "12"]
             assert all(job.wait_accepted(30) for job in jobs)
-            asked = alice.rpc("rpcutil", "ping", nodes=["web1", "ghost"], timeout=60)
+            asked = alice.rpc("rpcutil", "ping", nodes=["web1", "ghost"], timeout=30)
             assert (asked.stats["ok"], asked.stats["silent"]) == (1, 1)
         done = fleet.cli("session", "export", "friday", str(folder / "friday.mcs"))
         assert done.returncode == 0, done.stderr

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mcshell.commands.context import Context
+from mcshell.commands.run import run_words
 from mcshell.errors import NoTargets
 from mcshell.message import State
 from tests.jobs.job_fleet import JobFleet
@@ -74,6 +76,25 @@ def test_cancelled_while_it_waits_and_before_the_node_has_read_it(
     assert job_fleet.runs() == {"": 1}
     with pytest.raises(NoTargets):
         client.jobs.cancel(waits.requestid)
+
+
+def test_job_list_says_that_requests_are_queued(job_fleet: JobFleet) -> None:
+    """They are in no row of it, as they are no jobs; once they have ended nothing is said of them."""
+    context = Context("cli", job_fleet.folder / "alice.toml")
+    try:
+        client = context.client()
+        job = client.jobs.submit("mark", "once", at="+1h", text="x", file="x", nodes=["n1"])
+        assert job.wait_accepted(60), job_fleet.logs()
+        one = queued(client, job_fleet, "runs", 600.0)
+        assert wait_until(lambda: one.stats["running"] == 1, 60), job_fleet.logs()
+        _, table = run_words(["job", "list"], context)
+        assert [note for note in table.notes if note.startswith("1 request of this session is")]
+        assert len(table.rows) == 1
+        assert client.jobs.cancel(one.requestid, timeout=60).stats["ok"] == 1
+        one.wait(60)
+        assert not any("requests" in note for note in run_words(["job", "list"], context)[1].notes)
+    finally:
+        context.close()
 
 
 def test_cancelled_while_it_runs(job_fleet: JobFleet) -> None:

@@ -68,6 +68,8 @@ SAYS: dict[str, list[Any]] = {
     "it was ended before the report had come": [{"said": "\x1b[2J"}, {"have": 0}, "good-bye"],
     "has fewer than": [{"have": 2**52}],
     f"says what nobody asked for: {2**64 - 1}": [{"cut": 2**64 - 1}],
+    "says what nobody asked for: {'have': 0}": [{"have": 0}, {"have": 0}],
+    "says what nobody asked for: {'cut': 1}": [{"cut": 1}, {"cut": 1}],
 }
 
 

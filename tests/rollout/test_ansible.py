@@ -215,6 +215,7 @@ def test_a_machine_enrols_by_files(play: Play, site: Site, machine: Machine) -> 
     assert [path for path, text in texts.items() if token.encode() in text] == []
 
 
+@pytest.mark.soak
 def test_a_certificate_that_has_ended_is_none(play: Play, site: Site, machine: Machine) -> None:
     """The machine enrols again, and the next run changes nothing."""
     late, name = machine.folder / "late", "late.example.com"

@@ -187,6 +187,7 @@ def test_a_machine_enrols_by_files(manifest: Manifest, site: Site, machine: Mach
     assert [path for path in held if token.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.soak
 def test_a_certificate_that_has_ended_is_none(
     manifest: Manifest, site: Site, machine: Machine
 ) -> None:

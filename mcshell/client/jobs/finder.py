@@ -112,9 +112,7 @@ class JobFinder:
             one.id[:_SHORT]
             for one in store.jobs.all()
             if one.name == name and one.id != job
-            if any(
-                not (entry.state.final or entry.left_out) for entry in store.entries(one.request)
-            )
+            if any(entry.asked and not entry.state.final for entry in store.entries(one.request))
         ]
         if others:
             self.hub.notices.append(
@@ -161,13 +159,13 @@ class JobFinder:
         for store in chain([self.hub.session.store], self._others()):
             if (kept := store.jobs.get(job)) is not None:
                 entries = store.entries(kept.request)
-                names = [one.sender for one in entries if not (one.unexpected or one.left_out)]
+                names = [one.sender for one in entries if one.asked]
                 record = store.find_request(kept.request)
                 return names, None if record is None else record.collective
             record = store.find_request(job)
             if record is not None and record.via is Via.QUEUE:
-                open_ = [one for one in store.entries(record.id) if not one.state.final]
-                names = [one.sender for one in open_ if not (one.unexpected or one.left_out)]
+                entries = store.entries(record.id)
+                names = [one.sender for one in entries if one.asked and not one.state.final]
                 return names, record.collective
         return [], None
 
@@ -239,8 +237,7 @@ class JobFinder:
                     continue
                 newest = {one.sender: one.job for one in store.jobs.revisions(kept.id)}
                 for entry in store.entries(kept.request):
-                    over = entry.unexpected or entry.state.final or entry.left_out
-                    if entry.sender in found and not over:
+                    if entry.sender in found and entry.asked and not entry.state.final:
                         found[entry.sender].append(newest.get(entry.sender, kept.job))
         return found
 

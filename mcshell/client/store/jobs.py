@@ -141,6 +141,16 @@ class JobStore:
         runs = [request for request, _run in self.runs(named[-1].id)]
         return runs[-1] if runs else named[-1].request
 
+    def queued_requests(self, now: float) -> int:
+        """How many requests by queue, which are no jobs, have targets that may still answer."""
+        query = (
+            "SELECT count(DISTINCT c.request) FROM counts c JOIN requests r ON r.id=c.request"
+            " WHERE c.number>0 AND c.state IN ('pending', 'received', 'running') AND r.via='queue'"
+            " AND r.agent!='job' AND r.expires>?"
+            " AND r.id NOT IN (SELECT request FROM runs UNION SELECT request FROM jobs)"
+        )
+        return int(self._store.read(query, (now,))[0][0])
+
     def runs(self, job: str) -> list[tuple[str, str]]:
         """The runs of a job as (request id, name), in the order of their names."""
         query = "SELECT request, run FROM runs WHERE job=? ORDER BY run"

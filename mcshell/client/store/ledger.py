@@ -69,6 +69,11 @@ class LedgerEntry(NamedTuple):
         """Whether it was named, and not asked, since nobody can tell whether it matches."""
         return self.state is State.SILENT and self.reason == UNHEARD
 
+    @property
+    def asked(self) -> bool:
+        """Whether it is a target that was sent to, or will be: neither `unexpected` nor `left_out`."""
+        return not (self.unexpected or self.left_out)
+
     def disputes(self, expires: float) -> bool:
         """Whether the node says that it expired before it did by our clock: the two disagree."""
         reply, done = self.reply, self.done

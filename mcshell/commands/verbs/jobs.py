@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -120,7 +122,17 @@ def list_(context: Context, options: ListOptions) -> Table:
     }
     told = _told(context, partial(client.jobs.stands, job, targeting=wanted, **given))
     found = _table(JOBS, told, options)
-    return found if options.job or options.named else list_glance(found, told.rows)
+    if options.job:
+        return found
+    if queued := client.session.store.jobs.queued_requests(time.time()):
+        which = (
+            "1 request of this session is"
+            if queued == 1
+            else f"{queued} requests of this session are"
+        )
+        note = f"{which} queued or under way, and no job: requests, and ledger REQUEST, show where"
+        found = replace(found, notes=(*found.notes, note))
+    return found if options.named else list_glance(found, told.rows)
 
 
 def _told(context: Context, ask: Callable[..., JobsTold]) -> JobsTold:

@@ -188,7 +188,12 @@ class _NodeRun:
             replace_file(self.catalog, self._compiled(), 0o600)
         order = {"run": self._run, **offer(self.catalog).told()}
         with self._open(order) as talk:
+            before: set[str] = set()
             for said in self._turns(talk):
+                what = {"have", "cut"} & said.keys() | {str(said.get("file", ""))} - {""}
+                if what & before:  # for ever: this thread would serve no other node
+                    raise self._unasked(said)
+                before |= what
                 if "have" in said:
                     for part in parts(self.catalog, self._number(said["have"])):
                         talk.send({"part": part})

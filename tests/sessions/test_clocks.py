@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -101,6 +102,17 @@ def test_an_operator_who_is_behind_hears_so(apart, tmp_path):
     (row,) = json.loads(done.stdout)["replies"]
     assert (row["sender"], row["state"]) == ("right", "expired"), done
     assert row["statusmsg"].endswith(SAID["ahead"][2])
+
+
+def test_who_waits_hears_at_once_that_its_time_is_over(alice, monkeypatch):
+    """A machine that was asleep, or whose clock was put right, does not wait as long again."""
+    replies = alice.rpc("rpcutil", "ping", via="queue", nodes=["ghost"], ttl=240, wait=False)
+    true_time, began = time.time, time.monotonic()
+    slept = threading.Timer(2, lambda: monkeypatch.setattr(time, "time", lambda: true_time() + 300))
+    slept.start()
+    replies.wait(200)
+    assert time.monotonic() - began < 150
+    assert replies.stats["expired"] == 1
 
 
 @pytest.mark.parametrize("via", [Via.DIRECT, Via.QUEUE])

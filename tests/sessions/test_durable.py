@@ -90,6 +90,14 @@ def test_what_nobody_takes_expires(fleet, state):
         assert (entry.state, entry.reason) == (State.EXPIRED, "no reply before it expired")
 
 
+def test_rows_as_they_come_end_with_those_that_never_come(fleet, state):
+    """A loop over arrivals has a row of who has let the time pass, as of who has answered."""
+    with fleet.client(state=state) as client:
+        asked = client.rpc("rpcutil", "ping", via="queue", nodes=["n1", "no"], ttl=3, wait=False)
+        rows = {row.sender: row.state for row in asked.arrivals(timeout=60)}
+        assert rows == {"n1": State.OK, "no": State.EXPIRED}
+
+
 def test_the_answer_of_an_earlier_process_is_found_by_its_id(fleet, state):
     """A scratch session of a process that has ended still has its replies."""
     with fleet.client(state=state) as client:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcshell.client.store.ledger import Ledger, LedgerEntry, Stats
 from mcshell.interrupts import InterruptibleCondition
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     from mcshell.client.store.records import RequestRecord
 
-__all__ = ["RequestTracker"]
+__all__ = ["CLOCK_LOOK", "RequestTracker"]
 
 _LOOK = 0.2
 """Seconds after which an event loop wakes up by itself: ipykernel's hears of Ctrl-C only then."""
+CLOCK_LOOK: Final = 10.0
+"""Seconds after which whoever waits for a moment looks whether the clock has leapt, as over a sleep."""
 
 
 class RequestTracker:
@@ -138,8 +140,15 @@ class RequestTracker:
 
     def wait_news(self, revision: int, timeout: float) -> bool:
         """Wait (seconds) until something changes after `revision`."""
+        end = time.monotonic() + timeout
         with self._wakeup:
-            return self._wakeup.wait_for(lambda: self._revision != revision, max(0.0, timeout))
+            self._lapse()
+            while self._revision == revision:
+                if (left := end - time.monotonic()) <= 0:
+                    return False
+                self._wakeup.wait(min(left, self._until_lapse()))
+                self._lapse()
+            return True
 
     async def changed(self, revision: int, patience: float | None = None) -> bool:
         """Wait (seconds) as `wait_news` does, without holding up the event loop."""
@@ -172,10 +181,11 @@ class RequestTracker:
         return True
 
     def _until_lapse(self) -> float:
-        """Seconds until a durable request's time is over, or a long time."""
-        if not self.record.via.durable:
-            return 3600.0
-        return max(0.05, self.record.expires - time.time())
+        """Seconds until a durable request's time may be over, or a long time."""
+        left = self.record.expires - time.time()
+        if not self.record.via.durable or left < -1.0:
+            return CLOCK_LOOK
+        return min(CLOCK_LOOK, max(0.05, left))
 
     def wait_count(self) -> int:
         """How many targets were sent to and are not closed."""

@@ -22,6 +22,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import forking, interrupts
+from mcshell.client.messaging.tracker import CLOCK_LOOK
 from mcshell.errors import ExecutorClosed, MCShellError, TaskError
 from mcshell.message import State
 
@@ -314,7 +315,7 @@ class PoolTasks:
         while self._open or not self._ending:
             try:
                 left = self._lapses - time.time()
-                work = self._news.get(timeout=max(0.0, min(left, 3600.0)))
+                work = self._news.get(timeout=max(0.0, min(left, CLOCK_LOOK)))
             except Empty:
                 work = self._lapse
             self._resolve(work)

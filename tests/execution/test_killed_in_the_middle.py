@@ -23,10 +23,10 @@ def test_who_died_says_so_when_it_is_asked(embedded, tmp_path):
             text=str(gate),
             via="direct",
             nodes=["n1"],
-            ttl=5,
-            timeout=3,
+            ttl=12,
+            wait=False,
         )
-        assert asked.stats["running"] == 1, asked.rows()
+        assert wait_until(lambda: asked.stats["running"] == 1, 60), asked.rows()
         fleet.kill("n1")
         fleet.start("n1")
 

@@ -96,6 +96,12 @@ def test_policy_withdrawn_before_the_start(job_fleet: JobFleet) -> None:
     replies = submit(job_fleet)
     assert replies.stats["received"] == 1
     allow(job_fleet, "default", NONE)
+    (bob,) = job_fleet.clients
+
+    def in_force() -> bool:
+        return bool(bob.rpc("rpcutil", "ping", nodes=["n1"]).stats["denied"])
+
+    assert wait_until(in_force, 60)  # a node looks at its files once a second
     job_fleet.set_clock(HOUR)
     denial(job_fleet, replies, "default.policy")
 

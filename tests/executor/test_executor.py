@@ -93,12 +93,19 @@ def test_a_task_that_is_denied_says_so_once(pool, fleet):
     """The node's words begin with it."""
     policy = fleet.folder / "policies" / "mark.policy"
     policy.write_text("policy default deny\n")
+
+    def both(state: str) -> bool:
+        asked = pool.client.rpc("mark", "fail", nodes=["w0", "w1"], timeout=60)
+        return bool(asked.stats[state] == 2)
+
     try:
+        assert wait_until(lambda: both("denied"), 60)  # each looks at its files once a second
         with pytest.raises(TaskError, match=r"mark\.fail on w[01]: denied by policy: ") as caught:
             pool.submit("mark.fail").result(30)
     finally:
         policy.unlink()
     assert caught.value.state == "denied"
+    assert wait_until(lambda: both("failed"), 60)
 
 
 def test_what_the_ddl_refuses_is_not_sent(pool):

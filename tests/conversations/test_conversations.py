@@ -25,7 +25,7 @@ from mcshell.wire.documents.turn import MAX_DATA, seal_turn
 from tests.keys.conftest import Keyring
 from tests.peers.processes import wait_until
 
-WAIT = 30.0
+WAIT = 60.0
 VALUES = ["text", 1, 2**63, -1.5, None, True, b"\x00\xff", [1, [2]], {"$x": {"a": b"b"}}, {}]
 
 

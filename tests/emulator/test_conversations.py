@@ -29,7 +29,7 @@ pytestmark = pytest.mark.timeout(240)
 HANDLERS = Path(__file__).resolve().parents[1] / "agents_for_tests"
 POLICY = "policy default deny\nallow\tcert=alice\techo\t*\t*\n"
 NAMES = [f"emu{number:04d}" for number in range(1, 21)]
-WAIT = 30.0
+WAIT = 60.0
 
 
 @pytest.fixture

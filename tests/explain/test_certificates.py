@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 NAMES = ("web1", "web2", "web3")
 
 

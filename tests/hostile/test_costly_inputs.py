@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 MIB = 1 << 20
 ROOM = MIB - 4096
 """What fits into a body of 1 MiB beside its other fields."""

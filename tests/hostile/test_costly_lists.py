@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mcshell.client.client import Client
     from tests.peers.brokers import Broker
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 HEADS = "-----BEGIN X509 CRL-----" * 42_000
 MIB = 1 << 20
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 SHELL = ("$(touch PWNED)", "`touch PWNED`", "; touch PWNED", "| touch PWNED", "\ntouch PWNED\n")
 TEMPLATES = ("{{ lookup('pipe', 'touch PWNED') }}", "{% raw %}", "${jndi:x}", "#{`touch PWNED`}")
 ALL = "policy default deny\nallow\tcert=alice\t*\t*\t*\n"

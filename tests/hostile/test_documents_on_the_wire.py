@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 GHOST = "ghost"
 JOBS = "jobs"
 FORMS = ("wrong kind", "malformed", "deep", "not JSON", "ambiguous", "caller")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 MIB = 1 << 20
 LONG = "ab" * 30_000
 METADATA = {

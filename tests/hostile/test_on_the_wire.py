@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 EMULATED = 200
 SESSION = "hostile"
 GHOST = "ghost.example.com"  # asked by the client; the forge answers in its place

@@ -15,7 +15,7 @@ from pathlib import Path
 from mcshell import config
 from mcshell.client.client import Client
 
-WAIT = 20.0
+WAIT = 60.0
 
 
 def main() -> None:

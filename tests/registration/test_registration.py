@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.peers.brokers import Broker
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 NODES = {"web1": Node({"role": "web"}), "db1": Node({"role": "db"})}
 OFTEN = 'register_every = "1s"\n'
 

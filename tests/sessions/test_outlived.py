@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mcshell.wire.stomp.transport import Delivery
     from tests.peers.fleet import Fleet
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 SCRIPT = Path(__file__).with_name("doomed_holder.py")
 TOLD = "replies of n1 have outlived their certificates"
 

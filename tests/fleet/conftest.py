@@ -8,6 +8,7 @@ import pytest
 
 from tests.fleet.machines import TEN
 from tests.peers.fleet import Fleet
+from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,5 +33,5 @@ def ten(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fl
 def alice(ten: Fleet) -> Iterator[Client]:
     """An operator's open connection; the ten are known to her."""
     with ten.client() as client:
-        assert set(client.discover().sender) == set(TEN)
+        assert wait_until(lambda: set(client.discover(fresh=True).sender) == set(TEN), 60)
         yield client

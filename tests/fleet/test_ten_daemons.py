@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mcshell.client.discovery import methods
 from tests.fleet.machines import TEN
 from tests.peers.processes import wait_until
 
@@ -100,6 +101,12 @@ def last_reply(frame: pd.DataFrame) -> float:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all are there, whoever is known is waited for, for as long as a window may last."""
+    monkeypatch.setattr(methods, "_SILENCE", 60.0)
+
+
+@pytest.fixture
 def without(ten: Fleet, alice: Client) -> Iterator[Callable[[str], None]]:
     """Kills a node with -9, `without(name)`; it runs again after the test."""
     gone: list[str] = []
@@ -131,6 +138,7 @@ def stopped(ten: Fleet) -> Iterator[Callable[[str], None]]:
 @pytest.mark.parametrize(
     ("targeting", "meant"), CASES, ids=[json.dumps(case[0], ensure_ascii=False) for case in CASES]
 )
+@pytest.mark.usefixtures("patient")
 def test_exactly_the_right_nodes_answer(alice: Client, targeting: Any, meant: Any) -> None:
     """Found, asked by broadcast and asked directly, a filter means the same nodes."""
     wanted = {name for name, node in TEN.items() if meant(name, node.facts, tuple(node.classes))}
@@ -283,6 +291,7 @@ def test_a_canary_that_is_not_well_saves_the_rest(ten: Fleet, alice: Client) -> 
     assert set(rest.reason) == {f"not sent: the canary {replies.failed.sender[0]} is denied"}
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_sample_of_the_nodes(alice: Client) -> None:
     """`limit` asks so many, a seed always the same ones, `one` a single node."""
     some = alice.rpc("rpcutil", "ping", limit=3, limit_seed=7).frame()

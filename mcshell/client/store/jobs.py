@@ -163,13 +163,14 @@ class JobStore:
     def adopt(self, reply: Reply, now: float) -> None:
         """Make a request of a run of which this is the first reply.
 
-        Its targets are those of the job that are not at their end; replies come from them alone.
+        Its targets are those of the job that are not at their end; replies come from them alone. It is
+        on the disk with that reply: until then the broker has it, and a backlog has thousands of runs.
         """
         kept = self.get(reply.job or "")
         if kept is None or self._request(reply.requestid) is not None:
             return
         record = self._record(kept, reply.requestid, now)
-        with self._store.transaction() as db:
+        with self._store.transaction(durable=False) as db:
             db.execute(
                 "INSERT OR IGNORE INTO runs (request, job, run) VALUES (?,?,?)",
                 (reply.requestid, kept.id, reply.run),

@@ -110,21 +110,24 @@ def passed_over(db: sqlite3.Connection, replies: Iterable[Reply]) -> Verdicts:
     A node has one run of a job at a time, and where it was down for several starts it begins with the
     newest. That it has missed one says nothing of those before: one may be under way.
     """
-    begun: dict[tuple[str, str], set[str]] = {}
+    begun: dict[
+        str, dict[str, str]
+    ] = {}  # by job and node its newest run: one look for all of them
     for reply in replies:
         if reply.job is not None and (reply.state.final or reply.state is State.RUNNING):
-            begun.setdefault((reply.job, reply.run or ""), set()).add(reply.sender)
+            newest = begun.setdefault(reply.job, {})
+            newest[reply.sender] = max(reply.run or "", newest.get(reply.sender, ""))
     query = (
-        "SELECT t.request, t.sender FROM runs r"
+        "SELECT t.request, t.sender, r.run FROM runs r"
         " JOIN counts c ON c.request=r.request AND c.state='pending' AND c.number>0"
         " JOIN targets t ON t.request=r.request AND t.state='pending'"
         " WHERE r.job=? AND r.run<?"
     )
     return _by_request(
-        (request, sender, f"passed over: this node went on to the run of {run}")
-        for (job, run), senders in begun.items()
-        for request, sender in db.execute(query, (job, run))
-        if sender in senders
+        (request, sender, f"passed over: this node went on to the run of {newest[sender]}")
+        for job, newest in begun.items()
+        for request, sender, run in db.execute(query, (job, max(newest.values())))
+        if run < newest.get(sender, "")
     )
 
 

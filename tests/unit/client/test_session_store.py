@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.client.store.jobs import KeptJob
 from mcshell.client.store.ledger import FOUND_LATE
 from mcshell.client.store.plans import KeptPlan
 from mcshell.client.store.records import NewRequest
@@ -483,6 +485,25 @@ def test_each_part_of_the_file_is_its_own(store):
     assert [one.waves for one in store.plans.all()] == [plan.waves]
     assert store.jobs.all() == []
     assert store.earlier.waiting(1, 150.0) == []
+
+
+def test_a_backlog_of_runs_costs_what_it_is_long(store):
+    """Each run of a job is looked at once for those before it, not once for each one behind it."""
+    job, runs = asked(), 2000
+    store.add(job, BOTH)
+    store.jobs.add(KeptJob(id=job.id, name="", body=b"", request=job.id))
+    backlog = []
+    for number in range(runs):
+        reply = said(asked(id=f"{number:032x}"), "web1", job=job.id, run=f"{number:06}")
+        store.jobs.adopt(reply.reply, 150.0)
+        backlog.append(reply)
+    began = time.process_time()
+    store.enter(backlog, durable=False)
+    assert time.process_time() - began < 3  # each for itself: more than 10
+    newest = said(asked(id=f"{runs - 1:032x}"), "web2", job=job.id, run=f"{runs - 1:06}")
+    store.enter([newest], durable=False)
+    states = {(one.sender, one.state) for one in store.entries(f"{0:032x}")}
+    assert states == {("web1", State.OK), ("web2", State.EXPIRED)}
 
 
 def test_a_certificate_is_kept_once(store):

@@ -239,18 +239,28 @@ class Context:
             raise SessionError(f"there is no session {session!r} here{near}", session)
         return self.client(session)
 
-    def looking_back(self, session: str | None, *, any_: bool = True) -> Client | Lookback:
+    def looking_back(
+        self, session: str | None, *, any_: bool = True, waits: bool = True
+    ) -> Client | Lookback:
         """The client of a session that is there; where none can be had, what its file has.
 
-        `any_` as `Lookback` has it.
+        So too where it would be waited for who had the session last, unless it `waits`. `any_` as
+        `Lookback` has it.
         """
         from mcshell.client.lookback import Lookback  # noqa: PLC0415 - services look back at none
+        from mcshell.client.session.takeover import awaited_holder  # noqa: PLC0415 - as above
 
+        name = session or self.session
+        former = ""
+        if not waits and name is not None and not self.is_open(name):
+            former = awaited_holder(self.settings.state_dir, name)
+        why = f"{former} had it last"
         try:
-            return self.stored(session)
+            if not former:
+                return self.stored(session)
         except (WireError, MachineError) as error:
-            name, said = session or self.session, self._shared.said
-            return Lookback(self.settings, self.ddls, name, str(error), said, any_=any_)
+            why = str(error)
+        return Lookback(self.settings, self.ddls, name, why, self._shared.said, any_=any_)
 
     def is_open(self, name: str) -> bool:
         """Whether a line has opened the session of that name."""

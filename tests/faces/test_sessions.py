@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mcshell import config
 from mcshell.client.client import Client
+from mcshell.client.store.store import SessionStore
 from mcshell.commands.context import Context
 from mcshell.shell.lines import run_line
 from mcshell.shell.output import Screen
@@ -251,3 +253,20 @@ def test_a_broken_file_takes_no_other_session_with_it(context: Context, fleet: F
     assert "a-broken-one.sqlite is no session file" in listed.stderr
     assert "sound" in {row["name"] for row in json.loads(listed.stdout)}
     assert json.loads(found.stdout)["stats"]["ok"] == 1
+
+
+def test_what_was_asked_is_shown_without_a_wait_for_who_had_the_session(
+    fleet: Fleet, run: Run
+) -> None:
+    """A process of another machine that is mute: `requests` has the file's, and takes nothing over."""
+    with fleet.client(session="from-afar") as client:
+        asked = client.rpc("rpcutil", "ping").requestid
+        path = client.session.path
+    afar = "elsewhere.example.com:7:abc"
+    with closing(SessionStore(path)) as store:
+        store.set_meta("holder", afar)
+    code, rows, said = run("requests --session from-afar")
+    assert (code, [row["requestid"] for row in rows]) == (0, [asked])
+    assert "process 7 on elsewhere.example.com had it last: this is what the file" in said
+    with closing(SessionStore(path)) as store:
+        assert store.meta("holder") == afar

@@ -20,8 +20,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
+from mcshell.client.session.session import holder_in_words, stores
 from mcshell.errors import ConnectionLost, Rejected, SessionError
 from mcshell.interrupts import wait
+from mcshell.private import is_locked
 from mcshell.wire import destinations
 from mcshell.wire.documents.takeover import (
     HANDOVER,
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from mcshell.wire.credentials import Credentials
     from mcshell.wire.stomp.transport import Delivery, Transport
 
-__all__ = ["Takeover"]
+__all__ = ["Takeover", "awaited_holder"]
 
 log = logging.getLogger(__name__)
 
@@ -240,6 +242,15 @@ class Takeover:
                 f"replies, {have} are here: export it there and import it here"
             )
         self._answered.set()
+
+
+def awaited_holder(state_dir: Path, name: str) -> str:
+    """Who is waited for, in words, when that session is taken up here; nobody where it is free or held here."""
+    for store in stores(state_dir):
+        if store.path.stem == name and not is_locked(store.path.with_suffix(".lock")):
+            holder = store.meta("holder") or ""
+            return "" if not holder or _is_dead(holder) else holder_in_words(holder)
+    return ""
 
 
 def _is_dead(holder: str) -> bool:

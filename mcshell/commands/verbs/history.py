@@ -59,7 +59,7 @@ def ledger(context: Context, options: request_options.LedgerOptions) -> Table:
 
 def requests(context: Context, options: request_options.RequestsOptions) -> Table:
     """What was asked in this session, oldest first, with a count for each state."""
-    client = _client(context, options.session, None, any_=False)
+    client = _client(context, options.session, None, any_=False, waits=False)
     states = tuple(state.value for state in State)
     rows = []
     for record, counted in client.requests():
@@ -81,13 +81,18 @@ def requests(context: Context, options: request_options.RequestsOptions) -> Tabl
 
 
 def _client(
-    context: Context, session: str | None, request: str | None, *, any_: bool = True
+    context: Context,
+    session: str | None,
+    request: str | None,
+    *,
+    any_: bool = True,
+    waits: bool = True,
 ) -> Client | Lookback:
     """The client of the session that has the request; what waited in its queue has come in."""
     if session is None and request is not None:
         session = _session_of(context, request)
     fresh = not context.has_opened(session)
-    client = context.looking_back(session, any_=any_)
+    client = context.looking_back(session, any_=any_, waits=waits)
     if fresh and not isinstance(client, Lookback):
         wait_quiet(client, _DRAIN)
     return client

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -72,6 +74,25 @@ def test_imports_at_once_are_one_after_the_other(fleet, state):
         assert sorted(one.result().requests for one in jobs) == [0, 0, 0, len(asked)]
         with fleet.client(state=place, session="audit") as there:
             assert there.replies(asked[-1].requestid).stats["ok"] == len(NAMES)
+
+
+def test_an_import_that_is_killed_leaves_no_half_of_a_session(fleet, state):
+    """Its rows would say that nobody has answered: nothing is there, or all of it."""
+    with fleet.client(state=state, session="audit") as client:
+        asked = [client.rpc("rpcutil", "ping", via="queue", nodes=NAMES) for _ in range(40)]
+        assert all(one.wait(60).stats["ok"] == len(NAMES) for one in asked)
+    path = export_session(fleet.folder / state, "audit", fleet.folder / f"{state}.mcs")
+    place = fleet.folder / f"{state}-b"
+    whole = (len(asked), 3 * len(NAMES) * len(asked))
+    for _ in range(5):
+        line = [sys.executable, "-m", "mcshell", "session", "import", str(path)]
+        child = subprocess.Popen(line, env={**fleet.environ, "MCSHELL_STATE": str(place)})
+        assert wait_until(lambda: [*place.glob("sessions/*-wal")], 60, 0.002)
+        child.kill()
+        child.wait()
+        assert {(one.requests, one.replies) for one in listing(place)} <= {whole}
+    bring_in(fleet, place.name, path)
+    assert [(one.requests, one.replies) for one in listing(place)] == [whole]
 
 
 def test_a_file_that_somebody_is_at_work_in_is_copied_whole(fleet, state):

@@ -41,6 +41,7 @@ __all__ = [
     "Session",
     "SessionInfo",
     "check_name",
+    "delete",
     "listing",
     "origins_of",
     "refuse_taken",
@@ -94,7 +95,7 @@ class Session:
             if lock is not None:
                 unless_open.callback(lock.close)
                 if not path.exists():  # what found no room is not there, and its name is free
-                    unless_open.callback(_delete, path)
+                    unless_open.callback(delete, path)
             self.store = SessionStore(path, patient=patient)
             unless_open.callback(self.store.close)
             self._be_of(caller, collective)
@@ -366,11 +367,11 @@ def remove(state_dir: Path, name: str) -> None:
     if _is_open(path):
         lock.close()
         raise SessionError(f"session {name!r} is open in another process", name)
-    _delete(path)
+    delete(path)
     lock.close()
 
 
-def _delete(path: Path) -> None:
+def delete(path: Path) -> None:
     """Delete a file whose lock is held, with all that is beside it."""
     for gone in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", BESIDE))):
         gone.unlink(missing_ok=True)

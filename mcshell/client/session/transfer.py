@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from mcshell import interrupts
 from mcshell.client.session.folder import folder_of
 from mcshell.client.session.proof import open_kept, open_sent, unproven
 from mcshell.client.session.raw_rows import refuse_misfits, snapshot
-from mcshell.client.session.session import check_name, origins_of, refuse_taken, remove
+from mcshell.client.session.session import check_name, delete, origins_of, refuse_taken
 from mcshell.client.session.strays import give_strays, hold_expired, pass_strays
 from mcshell.client.store.records import NewRequest
 from mcshell.client.store.store import SessionStore
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["ImportReport", "export_session", "import_session"]
 
 _GROUP = 500
+_DRAFT = ".imported"
 _PATIENCE = 60.0
 """Seconds to wait for another import to end."""
 _OWN = ("caller", "collective", "address")
@@ -155,21 +156,35 @@ def _merge(
     check_name(name)
     path = folder_of(state_dir) / f"{name}.sqlite"
     if path.exists():
-        return _merged(path, theirs, verifier, members)
+        return _merged(path, name, theirs, verifier, members)
     caller, collective, address = (theirs.meta(key) or "" for key in _OWN)
     merge = "merge this one into it (session import FILE --session {})"
     refuse_taken(state_dir, name, caller, collective, address, merge)
+    # Half of a session would say of the other half that nobody has answered.
+    draft = path.with_name(_DRAFT)
+    delete(draft)  # of one that was killed
     try:
-        return _merged(path, theirs, verifier, members)
+        report = _merged(draft, name, theirs, verifier, members)
+        _put(draft, path)
     except BaseException:
-        # Half of a session would say of the other half that nobody has answered.
-        with suppress(SessionError, OSError):
-            remove(state_dir, name)
+        with suppress(OSError):
+            delete(draft)
         raise
+    return report
 
 
-def _merged(path: Path, theirs: SessionStore, verifier: Verifier, members: Members) -> ImportReport:
-    name = path.stem
+def _put(draft: Path, path: Path) -> None:
+    """Have what was brought in at its place, whole."""
+    lock = lock_file(path.with_suffix(".lock"))
+    if lock is None or path.exists():
+        raise SessionError(f"session {path.stem!r} has begun here meanwhile: try again", path.stem)
+    with lock, closing(SessionStore(draft)) as store:
+        store.move(path)
+
+
+def _merged(
+    path: Path, name: str, theirs: SessionStore, verifier: Verifier, members: Members
+) -> ImportReport:
     ours = SessionStore(path)
     try:
         marks: tuple[str, ...] = ()

@@ -38,6 +38,9 @@ _CONFIRM: Final = 60.0  # seconds in which the new broker confirms a message
 _QUIET: Final = 2.0  # seconds without a message after which a queue is empty
 _PATIENCE: Final = 20.0  # the same while fewer have come than were listed
 _BACK: Final = 60.0  # seconds that a broker may be away
+_YOUNG: Final = (
+    3.0  # seconds until a queue that RabbitMQ has just made, and what is in it, is on its disk
+)
 _DELIVERY: Final = {"destination", "message-id", "subscription", "ack", "redelivered", "receipt"}
 _SAID_ANEW: Final = {"content-length", "persistent", "expires", "expiration", "priority"}
 _NOT_PASSED_ON: Final = _DELIVERY | _SAID_ANEW | {"timestamp", "transaction", "id"}
@@ -75,8 +78,8 @@ class Mover:
     """Moves queues over two connections that others have made, and close.
 
     Args:
-        source: to the old broker.
-        target: to the new one.
+        source: to the old broker, started.
+        target: to the new one, started.
         connect: makes one more connection to the new one, not started.
     """
 
@@ -86,11 +89,15 @@ class Mover:
         self._source = source
         self._target = target
         self._connect = connect
+        # now, as both are there: asked later, one that is away would be the end
+        self._from, self._to = source.dialect, target.dialect
         self._moves: dict[str, QueueMove] = {}
         self._inbox: SimpleQueue[tuple[str, Delivery]] = SimpleQueue()
         self._confirmed: set[bytes] = set()
         """What the new broker has, by digest: it may come again before the old one knows."""
         self._bound: set[str] = set()
+        self._settled: set[str] = set()
+        """The queues that the new broker has on its disk, and so what it confirms of them."""
 
     def move(self, queues: Mapping[str, int | None]) -> list[QueueMove]:
         """Take all that is in these queues; names that are patterns stand for several.
@@ -132,7 +139,7 @@ class Mover:
     def _subscribe(self, names: Sequence[str], prefetch: int) -> list[str]:
         """Read these queues as they are; one that cannot be is named, the others are read."""
         names = [name for name in names if not self._moves.get(name, _NOTHING).left]
-        existing = self._source.dialect.existing
+        existing = self._from.existing
         wanted = [
             (existing(f"/queue/{name}"), TaggedInbox(self._inbox.put, name)) for name in names
         ]
@@ -185,33 +192,50 @@ class Mover:
                 self._source.ack(came.delivery)  # the connection broke over the acknowledgement
             else:
                 waiting.append(came)
+        before = self._target.broken_at
         receipts: list[Receipt] = []
         with suppress(ConnectionLost):
             receipts.extend(self._send(came) for came in waiting)
         failed = waiting[len(receipts) :]
         end = time.monotonic() + _CONFIRM
+        confirmed: list[_Came] = []
         for came, receipt in zip(waiting, receipts, strict=False):
-            if _refused(receipt, end - time.monotonic()):
-                failed.append(came)
-            else:
+            refused = _refused(receipt, end - time.monotonic())
+            (failed if refused else confirmed).append(came)
+        doubted = self._doubted(confirmed, before)
+        for came in confirmed:
+            if not doubted or came.destination in self._settled:
                 self._taken(came)
-        for came in failed:
+        for came in doubted + failed:
             self._insist(came)
+
+    def _doubted(self, confirmed: Sequence[_Came], before: float) -> list[_Came]:
+        """What the new broker may have lost since: it has broken off, and not last at `before`.
+
+        RabbitMQ may lose a queue that it has just made, with all that it has confirmed of it.
+        """
+        young = [came for came in confirmed if came.destination not in self._settled]
+        if not (young and self._to.replies_by_topic):
+            return []
+        time.sleep(_YOUNG)
+        if self._target.broken_at != before:
+            return young
+        self._settled.update(came.destination for came in young)
+        return []
 
     def _insist(self, came: _Came) -> None:
         """Send one alone, and again; a queue that the new broker refuses is given up."""
-        for strike in range(_STRIKES):
+        for _strike in range(_STRIKES):
             if came.move.left:
                 return
             _wait_for(self._target, ConnectionLost("the new broker is gone"))
+            before = self._target.broken_at
             receipt = self._send(came, again=True)
-            if not (why := _refused(receipt, _CONFIRM)):
+            why = _refused(receipt, _CONFIRM)
+            if not (why or self._doubted([came], before)):
                 self._taken(came)
-            elif strike == _STRIKES - 1:
-                came.move.left = why
-            else:
-                continue
-            return
+                return
+        came.move.left = why or "the new broker has broken off over it"
 
     def _taken(self, came: _Came) -> None:
         self._confirmed.add(_digest(came))
@@ -232,7 +256,7 @@ class Mover:
             came.delivery.body,
             headers,
             persistent=came.delivery.headers.get("persistent") == "true",
-            expires=self._source.dialect.expiry_of(came.delivery.headers, time.time()),
+            expires=self._from.expiry_of(came.delivery.headers, time.time()),
             receipt=True,
         )
         assert receipt is not None
@@ -240,15 +264,16 @@ class Mover:
 
     def _bind(self, destinations: Iterable[str]) -> None:
         """Where replies go by a topic: have their queues there, so that nothing is sent to none."""
-        if not self._target.dialect.replies_by_topic:
+        if not self._to.replies_by_topic:
             return
         replies = [
             where
             for where in dict.fromkeys(destinations)
-            if where not in self._bound and self._target.dialect.send_to(where) != where
+            if where not in self._bound and self._to.send_to(where) != where
         ]
         if not replies:
             return
+        _wait_for(self._target, ConnectionLost("the new broker is gone"))
         # a connection of its own, whose end gives back what it was handed
         with self._connect() as other:
             other.start()

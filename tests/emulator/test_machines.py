@@ -29,6 +29,25 @@ def machines(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield fleet
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["99999999999"], "from one to 100000 nodes are meant"),
+        (["0"], "from one to 100000 nodes are meant"),
+        (["3", "--prefix", "x" * 300], "is no name of a node"),
+        (["3", "--prefix", "../emu"], "is no name of a node"),
+    ],
+)
+def test_what_would_be_no_fleet_is_refused(machines: Fleet, words: list[str], why: str) -> None:
+    """One line (64), before a folder is made or memory is filled."""
+    config = str(machines.folder / "emulator.toml")
+    line = ["emulate", *words, "--config", config, "--pki", str(machines.folder / "pki")]
+    done = machines.cli(*line, timeout=120)
+    assert done.returncode == 64, done
+    assert done.stderr.count("\n") == 1
+    assert why in done.stderr
+
+
 def test_one_is_changed_and_the_others_are_not(machines: Fleet) -> None:
     """A package that one node installs, over its queue, is there on that node alone; filters see files."""
     with machines.client() as client:

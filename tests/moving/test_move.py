@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell.broker import move as mover
+from mcshell.wire.stomp.connector import Connector
 from tests.peers.bare import Bare
 from tests.peers.brokers import RABBITMQ
 from tests.peers.fleet import Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from mcshell.wire.stomp.transport import Receipt
     from tests.peers.brokers import Broker
 
 WAYS = {
@@ -190,6 +195,51 @@ def test_a_queue_made_otherwise_is_read_as_it_is(
     code, rows, said = move()
     assert (code, rows[queue]["taken"]) == (0, 1), said
     assert [frame.body for frame in _all(embedded, queue, 1)] == [b"there"]
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.timeout(500)
+def test_what_a_new_broker_confirms_and_loses_is_sent_again(
+    fresh_broker: Callable[..., Broker],
+    embedded: Broker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A RabbitMQ that is killed before the queues it has made are on its disk costs no message."""
+    rabbitmq = fresh_broker("rabbitmq")
+    move = Move(tmp_path, embedded, rabbitmq)
+    queues = [move.queue(kind, "web1") for kind in ("work", "pool")]
+    with Bare(embedded).connect() as bare:
+        for queue in queues:
+            for number in range(20):
+                bare.send(f"/queue/{queue}", b"%d" % number, persistent=True)
+    confirms = mover._refused
+    lost = []
+
+    def loses(receipt: Receipt, seconds: float) -> str:
+        why = confirms(receipt, seconds)
+        if not (why or lost):
+            lost.append(rabbitmq.directory)
+            rabbitmq.child.kill9()
+            shutil.rmtree(rabbitmq.directory / "mnesia")
+            rabbitmq.restart()
+        return why
+
+    monkeypatch.setattr(mover, "_refused", loses)
+    with ExitStack() as open_:
+        old, new = (
+            open_.enter_context(Connector([one.url], user=one.user, passcode=one.passcode))
+            for one in (embedded, rabbitmq)
+        )
+        old.start()
+        new.start()
+        done = mover.Mover(old, new, lambda: new).move(dict.fromkeys(queues, 20))
+    assert lost
+    assert not [one for one in done if one.left]
+    for queue in queues:
+        with Bare(rabbitmq).connect() as bare:
+            bare.subscribe(f"/queue/{queue}")
+            assert {frame.body for frame in bare.messages(20)} == {b"%d" % n for n in range(20)}
 
 
 @pytest.mark.rabbitmq

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcshell.config import seconds
 from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.errors import UsageError
+from mcshell.filters.nodes import canonical
 from mcshell.node.agents.registry import load_agents
 from mcshell.node.audit.history import AuditHistory
 from mcshell.node.builtin import builtin_agents
@@ -49,6 +50,7 @@ __all__ = ["Emulator", "run"]
 
 log = logging.getLogger(__name__)
 
+_MOST: Final = 100_000
 _SPARE: Final = 255
 
 
@@ -163,8 +165,9 @@ def run(
 
     With `roles` the nodes are named by what they are for, as the demo's are.
     """
-    if count < 1:
-        raise UsageError(f"emulate {count}: at least one node is meant")
+    if not 0 < count <= _MOST:
+        raise UsageError(f"emulate {count}: from one to {_MOST} nodes are meant")
+    canonical(f"{prefix}{count:04d}")  # before a folder is called so
     machines = named_by_role(count, seed) if roles else numbered(prefix, count, seed)
     emulator = Emulator(settings, machines, pki_dir, seed=seed, prefix=prefix)
     gc.freeze()  # what N nodes are made of stays: looking through it for garbage is for nothing

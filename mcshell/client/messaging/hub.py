@@ -14,6 +14,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mcshell import interrupts
+from mcshell.client.broker_clock import early_end
 from mcshell.client.messaging.held import HeldReplies
 from mcshell.client.messaging.others import OthersRequests
 from mcshell.client.messaging.outbox import Outbox
@@ -32,7 +33,6 @@ from mcshell.message import State
 from mcshell.values import dataclass
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import BodyLimits
-from mcshell.wire.stomp.broker_clock import early_end
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence

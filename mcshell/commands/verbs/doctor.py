@@ -239,8 +239,8 @@ def _passcode(settings: Settings) -> str:
 
 def _broker(settings: Settings, url: str) -> str:
     """Connect as the client does; the dialect proves that we know it."""
+    from mcshell.client.broker_clock import early_end  # noqa: PLC0415 - as above
     from mcshell.wire.credentials import connector  # noqa: PLC0415 - stomp.py is slow to load
-    from mcshell.wire.stomp.broker_clock import early_end  # noqa: PLC0415 - as above
     from mcshell.wire.stomp.support import caution  # noqa: PLC0415 - as above
 
     began = time.monotonic()

@@ -5,9 +5,17 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-from typing import Final
+import signal
+import termios
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
+from mcshell import interrupts
 from mcshell.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["ask_secret"]
 
@@ -23,13 +31,39 @@ def ask_secret(what: str) -> str:
     asked: str | None = None
     # In a notebook the kernel has put its own function there.
     if getpass.getpass.__module__ != getpass.__name__ or _is_in_foreground():
-        with contextlib.suppress(EOFError, NotImplementedError):
+        refused = contextlib.suppress(EOFError, NotImplementedError)
+        with refused, interrupts.pause(), _unseen_after_a_stop(f"{what}: "):
             asked = getpass.getpass(f"{what}: ")
     if asked is None:
         raise ConfigError(f"{what} is wanted, and there is no terminal to ask at")
     if not asked:
         raise ConfigError(f"{what} is wanted")
     return asked
+
+
+@contextmanager
+def _unseen_after_a_stop(prompt: str) -> Iterator[None]:
+    """Ask again, without an echo: after Ctrl-Z and `fg` the terminal is as the shell has it."""
+
+    def again(*_: object) -> None:
+        with contextlib.suppress(OSError, termios.error):  # it has been taken away meanwhile
+            terminal = os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                modes = termios.tcgetattr(terminal)
+                modes[3] &= ~termios.ECHO
+                termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+                os.write(terminal, prompt.encode())
+            finally:
+                os.close(terminal)
+
+    if threading.current_thread() is not threading.main_thread():  # signals are not for it
+        yield
+        return
+    before = signal.signal(signal.SIGCONT, again)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCONT, before)
 
 
 def _is_in_foreground() -> bool:

@@ -205,12 +205,13 @@ class _PluggedKey:
 
 
 @contextmanager
-def _named(cert: str, key: Path | None = None) -> Iterator[None]:
-    """Whatever cannot be used is told with the setting that names it: `key` is the file of pki.key."""
+def _named(name: str, other: str = "", path: Path | None = None) -> Iterator[None]:
+    """Whatever cannot be used is told with the setting that names it: with `other` what is of `path`."""
     try:
         yield
     except ConfigError as error:
-        name = "pki.key" if key is not None and error.origin == str(key) else cert
+        if path is not None and error.origin == str(path):
+            name = other
         raise ConfigError(f"{name}: {error}", name, error.origin) from error
 
 
@@ -226,7 +227,7 @@ def _lists(path: Path | None) -> bytes | None:
 
 def _load_signer(cert: Path, key: Path | KeyReference, operators: Sequence[str]) -> Signer:
     if isinstance(key, Path):
-        with _named("pki.cert", key):
+        with _named("pki.key", "pki.cert", cert):
             return Signer.load(cert, key, operators)
     try:
         certificate = certificates_in(_read(cert), str(cert))[0]

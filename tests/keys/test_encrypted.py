@@ -63,6 +63,34 @@ def test_a_terminal_is_asked_once(encrypted):
     assert PASSPHRASE not in screen
 
 
+@pytest.mark.tmux
+@pytest.mark.timeout(240)
+def test_the_question_is_broken_off_and_asked_again(encrypted):
+    """Ctrl-C at it ends the line; after Ctrl-Z and `fg` it is asked anew, and shows no letter."""
+    line = " ".join([sys.executable, "-m", "mcshell", *PING])
+    with Terminal(
+        encrypted.folder, ["bash", "--norc", "-i"], {**encrypted.environ, "PS1": "sh$ "}
+    ) as terminal:
+        terminal.wait_for("sh$")
+        terminal.type(line)
+        terminal.press("Enter")
+        terminal.wait_for("the passphrase of", 60)
+        terminal.press("C-c")
+        terminal.wait_for("interrupted", 60)
+        terminal.type(line)
+        terminal.press("Enter")
+        terminal.wait(lambda screen: screen.count("the passphrase of") == 2, 60)
+        terminal.press("C-z")
+        terminal.wait_for("Stopped", 60)
+        terminal.type("fg")
+        terminal.press("Enter")
+        terminal.wait(lambda screen: screen.count("the passphrase of") == 3, 60)
+        terminal.type(PASSPHRASE)
+        terminal.press("Enter")
+        screen = terminal.wait_for("1 target: 1 ", 60)
+    assert PASSPHRASE not in screen
+
+
 @pytest.mark.timeout(240)
 def test_a_notebook_is_asked_in_its_own_way(encrypted):
     """In a kernel the question comes to the front end, and `connect()` goes on with the answer."""

@@ -217,6 +217,26 @@ def test_a_node_that_is_down_is_a_row_of_list_and_forecast(
     desk.jobs.cancel(job)
 
 
+def test_a_node_that_was_never_seen_is_a_row_of_list_and_forecast(
+    job_fleet: JobFleet, desk: Client
+) -> None:
+    """Whoever was handed a job before he was installed is silent, also where nobody knows him."""
+    job = desk.jobs.submit(
+        "mark", "once", file=str(job_fleet.marks), at="+1h", nodes=["n1", "unborn"], name="early"
+    )
+    for line in (("list",), ("list", "--name", "early"), ("forecast", "--within", "2h")):
+        code, rows, why = cli(job_fleet, "job", *line)
+        found = [row for row in rows if row["job"] == job.job and row["sender"] == "unborn"]
+        assert (code, len(found)) == (5, 1), (line, why)
+        assert "not asked: it was not seen lately" in found[0].get("progress", found[0].get("why"))
+    shown = job_fleet.fleet.cli("job", "list", "--session", "desk")
+    assert "no answer from unborn" in shown.stderr
+    for line in (("--no-known",), ("-I", "n1"), ("--name", "other")):
+        _, rows, _ = cli(job_fleet, "job", "list", *line)
+        assert "unborn" not in {row["sender"] for row in rows}, line
+    desk.jobs.cancel(job)
+
+
 def test_an_edit_to_a_time_that_is_past_is_refused(job_fleet: JobFleet, desk: Client) -> None:
     """Nothing is sent, and the job stays as it is."""
     job = submit(desk, job_fleet, "past")

@@ -18,8 +18,9 @@ from mcshell.client.discovery.targeting import (
     seconds_of,
     targeting_of,
 )
-from mcshell.client.jobs.replies import FORECAST, JOBS, JobReplies
+from mcshell.client.jobs.replies import FORECAST, JOBS, JobReplies, unheard
 from mcshell.client.jobs.times import first_start
+from mcshell.client.rpc.replies import Row
 from mcshell.client.session.session import stores
 from mcshell.errors import NoTargets, UsageError, did_you_mean
 from mcshell.filters.nodes import fold
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from mcshell.client.discovery.methods import Finder
     from mcshell.client.messaging.hub import SessionHub
-    from mcshell.client.rpc.replies import Replies, Row
+    from mcshell.client.rpc.replies import Replies
     from mcshell.client.rpc.requester import Requester
     from mcshell.client.store.jobs import KeptJob
     from mcshell.client.store.store import SessionStore
@@ -46,6 +47,7 @@ ID_LENGTH: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
 _MOST: Final = 1000
 _MORE: Final = f"more than {_MOST:,} starts of one job: those from here on are not shown"
+_UNASKED: Final = "not asked: it was not seen lately"
 _SHORT: Final = 8  # letters of an id that say which is meant
 
 
@@ -228,17 +230,38 @@ class JobFinder:
             return None
         return first_start(job, sender, zone or schedule.local_zone(), after)
 
-    def _known(self, senders: Collection[str], only: str) -> dict[str, list[Job]]:
+    def silent(
+        self, replies: Replies, where: Mapping[str, Any], job: str = "", name: str | None = None
+    ) -> list[Row]:
+        """Those who told nothing, and those who were not asked, as nobody knows them, and have a job.
+
+        Who was handed a job before he was first seen, or too long ago, is meant where all are meant.
+        """
+        rows = unheard(replies)
+        wanted = targeting_in(dict(where))
+        if narrowed(wanted) or not wanted.known or wanted.source != Targeting().source:
+            return rows
+        main, asked = self.settings.collective.main, {row.sender for row in replies.rows()}
+        for sender, jobs in self._known(None, job).items():
+            meant = [one for one in jobs if one.collective == main and name in (None, one.name)]
+            if meant and sender not in asked:
+                silent = State.SILENT
+                rows.append(Row(sender=sender, state=silent, statuscode=None, statusmsg=_UNASKED))
+        return rows
+
+    def _known(self, senders: Collection[str] | None, only: str) -> dict[str, list[Job]]:
         """The jobs that the sessions here have handed in to nodes and that have not ended there."""
-        found: dict[str, list[Job]] = {name: [] for name in senders}
+        found: dict[str, list[Job]] = {name: [] for name in senders or ()}
         for store in chain([self.hub.session.store], self._others()):
             for kept in store.jobs.all():
                 if not kept.body or only not in ("", kept.id):
                     continue
                 newest = {one.sender: one.job for one in store.jobs.revisions(kept.id)}
                 for entry in store.entries(kept.request):
-                    if entry.sender in found and entry.asked and not entry.state.final:
-                        found[entry.sender].append(newest.get(entry.sender, kept.job))
+                    mine = senders is None or entry.sender in found
+                    if mine and entry.asked and not entry.state.final:
+                        jobs = found.setdefault(entry.sender, [])
+                        jobs.append(newest.get(entry.sender, kept.job))
         return found
 
     def unheard(

@@ -28,7 +28,6 @@ from mcshell.client.jobs.replies import (
     forecast_columns,
     job_columns,
     left_out,
-    unheard,
 )
 from mcshell.client.jobs.times import (
     JobTerms,
@@ -452,10 +451,10 @@ class JobManager:
         data = {"job": job or None, "name": name, "state": state}
         if replies is None:
             replies = self._finder.ask("list", data, where)
-        rows = _listed(replies, "jobs")
-        rows += self._finder.unheard(unheard(replies), job, name)
+        silent = self._finder.silent(replies, targeting, job, name)
+        rows = _listed(replies, "jobs") + self._finder.unheard(silent, job, name)
         found = [row for row in rows if state in (None, row.get("state"))]
-        return JobsTold(found + left_out(replies, JOBS, "progress", _FEWER_JOBS), replies)
+        return JobsTold(found + left_out(replies, JOBS, "progress", _FEWER_JOBS), replies, silent)
 
     @interrupts.call()
     def show(self, job: str | JobReplies, **targeting: Any) -> Replies:
@@ -526,10 +525,10 @@ class JobManager:
         if replies is None:
             replies = self._finder.ask("forecast", {"from": from_, "within": length}, targeting)
         begin = now if from_ is None else from_
-        rows = _listed(replies, "starts")
-        rows += self._finder.unheard_starts(unheard(replies), (begin, begin + length))
-        rows += left_out(replies, FORECAST, "why", _FEWER_STARTS)
-        return JobsTold(sorted(rows, key=_order_of_starts), replies)
+        silent = self._finder.silent(replies, targeting)
+        rows = _listed(replies, "starts") + left_out(replies, FORECAST, "why", _FEWER_STARTS)
+        rows += self._finder.unheard_starts(silent, (begin, begin + length))
+        return JobsTold(sorted(rows, key=_order_of_starts), replies, silent)
 
     def log(
         self, job: str | JobReplies, node: str, *, run: str | None = None, follow: bool = False

@@ -80,15 +80,16 @@ class JobReplies(Replies):
 
 @dataclass(frozen=True, slots=True)
 class JobsTold:
-    """The rows of a table of jobs or of starts, and what they were read from."""
+    """The rows of a table of jobs or of starts, what they were read from, and who told nothing."""
 
     rows: list[dict[str, Any]]
     replies: Replies
+    unheard: list[Row]
 
     @property
     def silent(self) -> list[str]:
         """Who said nothing."""
-        return [row.sender for row in self.replies.rows() if row.state is State.SILENT]
+        return [row.sender for row in self.unheard if row.state is State.SILENT]
 
 
 def unheard(replies: Replies) -> list[Row]:

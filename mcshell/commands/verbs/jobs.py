@@ -16,7 +16,7 @@ from mcshell.commands.verbs.job_glances import forecast_glance, list_glance, sub
 from mcshell.commands.verbs.rpc import inputs
 from mcshell.commands.verbs.submitting import confirm, confirmation, stopped_with
 from mcshell.commands.verbs.targeting import targeting
-from mcshell.errors import Stopped, UsageError
+from mcshell.errors import ExitCode, Stopped, UsageError
 from mcshell.filters.nodes import fold
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _table(columns: Mapping[str, str], told: JobsTold, options: Options) -> Tabl
     rows = [tuple(row.get(name) for name in names) for row in told.rows]
     notes = (f"no answer from {fold(told.silent)}",) if told.silent else ()
     times = tuple(name for name in _TIMES if name in columns)
-    code = exit_code(told.replies, options)
+    code = exit_code(told.replies, options) or (ExitCode.OPEN if told.silent else 0)
     return Table(
         names,
         rows,

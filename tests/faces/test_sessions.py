@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,25 @@ def test_attaching_to_what_is_not_there_says_so(run: Run) -> None:
     assert out[1][0]["requests"] == 0
     run("session detach")
     assert run("session drop nowhere")[0] == 0
+
+
+def test_a_session_without_requests_names_those_that_are_left_open(run: Run) -> None:
+    """Whose kernel died in a named session is told, in the next one, where to go on."""
+    run("session new forsaken")
+    run("rpc rpcutil ping --via queue --ttl 1h -t 0.5 -I ghost")
+    run("session detach")
+    run("session new blank")
+    blank = "nothing was asked yet in session blank"
+    for line in ("replies", "ledger"):
+        said = run(line)[2]
+        named = rf"{blank}; left open: (\S+, )*forsaken(, \S+)* \(session attach NAME\)\n"
+        assert re.search(named, said), (line, said)
+    run("session drop forsaken --yes")
+    said = run("replies")[2]
+    assert blank in said
+    assert "forsaken" not in said
+    run("session detach")
+    run("session drop blank")
 
 
 @pytest.mark.parametrize("line", ["replies", "ledger", "requests", "retry", "fold sender", "diff"])

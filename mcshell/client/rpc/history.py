@@ -16,7 +16,7 @@ from mcshell.client.rpc.replies import Replies
 from mcshell.client.rpc.requester import INTERACTIVE_TTL
 from mcshell.client.session import references
 from mcshell.client.session.references import parse_reference
-from mcshell.client.session.session import stores
+from mcshell.client.session.session import nothing_asked, stores
 from mcshell.client.store.ledger import UNHEARD
 from mcshell.client.store.unverified import UNVERIFIED
 from mcshell.ddl import REDACTED
@@ -136,7 +136,8 @@ class KeptRequests:
             replies = self._replies(self._tracker(record))
             return _earlier(session.store, replies, live=True)
         if request is None:
-            raise SessionError("nothing was asked yet in this session", session.name)
+            said = nothing_asked(session, self._settings.state_dir)
+            raise SessionError(said, session.name)
         for store in self._others():
             if (record := store.find_request(store.jobs.meant(request))) is not None:
                 if not is_locked(store.path.with_suffix(".lock")):

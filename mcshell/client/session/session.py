@@ -43,6 +43,7 @@ __all__ = [
     "check_name",
     "delete",
     "listing",
+    "nothing_asked",
     "origins_of",
     "refuse_taken",
     "remove",
@@ -294,6 +295,20 @@ def listing(state_dir: Path) -> Iterator[SessionInfo]:
     for store in stores(state_dir):
         held = is_locked(store.path.with_suffix(".lock"))
         yield _info(store.path, store, time.time(), held=held)
+
+
+def nothing_asked(session: Session, state_dir: Path) -> str:
+    """What there is to say of a session without requests: where this caller has left some open.
+
+    Whose kernel or shell has died finds himself in another session than the one that it worked in.
+    """
+    left = [
+        info.name
+        for info in listing(state_dir)
+        if info.open and not info.holder and info.caller == session.store.meta("caller")
+    ]
+    said = f"nothing was asked yet in session {session.name}"
+    return f"{said}; left open: {', '.join(left)} (session attach NAME)" if left else said
 
 
 def holder_in_words(holder: str) -> str:

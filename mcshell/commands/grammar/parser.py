@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mcshell import interrupts
 from mcshell.commands.grammar import topics
@@ -36,6 +36,9 @@ __all__ = [
     "parse",
     "split_line",
 ]
+
+_SHOWN: Final = 60
+"""Letters of a word that is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +168,7 @@ def _verb(words: Sequence[str], face: Face, *, helped: bool = False) -> tuple[Ve
 
 
 def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool) -> str:
+    words = [word[:_SHOWN] for word in words]
     known = {name.split()[0] for name in grammar.offered(face)}
     if not inner:
         if words[0].startswith("-"):
@@ -184,6 +188,7 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
 
 
 def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
+    extra = [word[:_SHOWN] for word in extra]
     odd = next((word for word in extra if word.startswith("-") and word != "-"), None)
     known = [text for action in parser._actions for text in action.option_strings]  # noqa: SLF001 - argparse has no other list of its options
     if odd is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mcshell.client.lookback import Lookback
 from mcshell.client.pki import pki_of
 from mcshell.client.rpc.replies import ledger_columns
-from mcshell.client.session.session import stores
+from mcshell.client.session.session import nothing_asked, stores
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.shaping import check, shaped, shaped_table
 from mcshell.commands.verbs.submitting import stopped_with, wait_quiet
@@ -67,7 +67,7 @@ def requests(context: Context, options: request_options.RequestsOptions) -> Tabl
         counts = tuple(counted.get(state, 0) for state in states)
         rows.append((*about, record.created, record.expires, *counts))
     times = ("created", "expires")
-    notes = () if rows else (f"nothing was asked yet in session {client.session.name}",)
+    notes = () if rows else (nothing_asked(client.session, context.settings.state_dir),)
     return Table(
         (*_REQUESTS, *states),
         rows,

@@ -106,6 +106,9 @@ def test_the_first_word_of_several_verbs_is_not_corrected() -> None:
         ("mco ping -I web1", ["unknown verb 'mco': without it, 'ping' is one"]),
         ("zzz", ["unknown verb 'zzz' (help lists them)"]),
         ("agent", ["agent: one of new is meant (did you mean agents?)"]),
+        ("x" * 5000, [f"unknown verb '{'x' * 60}'"]),
+        (f"ping --{'x' * 5000}", [f"unknown option --{'x' * 58}"]),
+        (f"ping {'x' * 5000}", [f"'{'x' * 60}' is one word too many"]),
         ("ping?", ["unknown verb 'ping?' (here: help ping)"]),
         ("?", ["unknown verb '?' (here: help)"]),
         ("find web1", ["'web1' is one word too many (a node's name goes with -I)"]),
@@ -138,6 +141,7 @@ def test_what_means_nothing_is_one_line_that_says_what_was_meant(
     assert caught.value.exit_code == 64
     message = str(caught.value)
     assert "\n" not in message
+    assert len(message) < 300
     for word in words:
         assert word in message
 

@@ -103,11 +103,12 @@ def test_a_job_and_a_plan_begin_so(fleet: Fleet, tmp_path: Path) -> None:
     """The job's approvals come after it was handed in, and before its time."""
     file = tmp_path / "marks"
     with fleet.client(state="state-alice") as alice:
-        at = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 12))
         job = alice.jobs.submit(
-            "mark", "once", nodes=["web1", "web2"], at=at, file=str(file), text="job"
+            "mark", "once", nodes=["web1", "web2"], at="+1h", file=str(file), text="job"
         )
+        assert job.wait_accepted(60)
         approved(fleet, file, "job")
+        assert alice.jobs.edit(job, at="+0s").wait(60).stats["ok"] == 2
         assert job.wait(90).stats["ok"] == 2, job.ledger().to_dict()
     approved(fleet, file, "plan")
     path = tmp_path / "plan.yaml"

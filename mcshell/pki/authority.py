@@ -347,7 +347,7 @@ class Authority:
             f"no certificate of the serial {text[:80]!r} was issued here (mcshell pki list)"
         )
 
-    def revoke(self, name: str, kind: Kind | None = None, *, serial: int | None = None) -> int:
+    def revoke(self, name: str, kind: Kind | None = None, serial: int | None = None) -> int:
         """Revoke all certificates of a name (of one kind, of a serial) and sign a new CRL; returns its number.
 
         Raises:
@@ -356,6 +356,8 @@ class Authority:
         name = name.lower()
         now = time.time()
         with self._journal() as journal:
+            if not name:
+                raise UsageError("whose? NAME or --serial is meant")
             if name not in self._entries:
                 hint = did_you_mean(name, self._entries)
                 raise UsageError(f"no certificate was issued for {name!r}{hint}")
@@ -365,7 +367,7 @@ class Authority:
                 if kind in (None, entry.kind) and serial in (None, entry.serial)
             ]
             if not meant:
-                raise UsageError(f"{name!r} has no certificate of the kind {kind}")
+                raise UsageError(f"{name!r} has no such certificate (mcshell pki list)")
             standing = [entry for entry in meant if entry.revoked is None]
             if not standing:
                 raise UsageError(f"{name!r} is revoked already")

@@ -302,7 +302,7 @@ def test_a_reply_that_is_repeated_costs_no_signature_check(
     requestid = asked(context)
     taken = client.rpc("rpcutil", "ping", nodes=[HONEST[0]], timeout=60)  # comes behind all of them
     assert taken.stats["ok"] == 1
-    assert wait_until(lambda: any("more than once" in one for one in client.notices), 60)
+    assert wait_until(lambda: any("over and over" in one for one in client.notices), 60)
     assert {row.sender: row.state for row in client.replies(requestid).rows()} == dict.fromkeys(
         (LIAR, *HONEST), "ok"
     )

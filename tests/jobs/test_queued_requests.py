@@ -88,11 +88,15 @@ def test_job_list_says_that_requests_are_queued(job_fleet: JobFleet) -> None:
         one = queued(client, job_fleet, "runs", 600.0)
         assert wait_until(lambda: one.stats["running"] == 1, 60), job_fleet.logs()
         _, table = run_words(["job", "list"], context)
-        assert [note for note in table.notes if note.startswith("1 request of this session is")]
+        assert [
+            note
+            for note in table.notes
+            if note.startswith("open queued requests") and ": 1 (" in note
+        ]
         assert len(table.rows) == 1
         assert client.jobs.cancel(one.requestid, timeout=60).stats["ok"] == 1
         one.wait(60)
-        assert not any("requests" in note for note in run_words(["job", "list"], context)[1].notes)
+        assert not any("queued" in note for note in run_words(["job", "list"], context)[1].notes)
     finally:
         context.close()
 

@@ -63,14 +63,14 @@ T = TypeVar("T")
 
 _GROUP = 400
 _PREFETCH = 2000
-"""Messages that a broker may send ahead: two groups at work, and the next."""
+"""Messages that a broker may send ahead: three groups."""
 _SPLIT = 32
 _PAUSE = 1.0
 _TOGETHER = 0.02
-"""Seconds for which what trickles in is gathered: each commit waits for the disk, whatever is in it."""
+"""Seconds for which what trickles in is gathered: each commit waits for the disk."""
 _LONGER = 0.1
 _SOME = 40
-"""Replies of a group, after which the next is gathered for longer: a backlog of a slow broker."""
+"""Replies of a group, after which the next is gathered for longer."""
 _FEW = 200
 _FLOW = 0.05
 """Seconds after a durable commit in which what comes next belongs to the same trickle."""
@@ -195,8 +195,7 @@ class Receiver:
 
     `turned` takes the turns of conversations, which come to the same queues. `shared` says
     whether another session may have the address; then `strayed` is told how many replies came that
-    were asked for there. `held` is told of whom replies are held, and what comes in. `tell` has lines
-    for the operator.
+    were asked for there. `held` is told of whom replies are held, and what comes in.
     """
 
     def __init__(
@@ -234,15 +233,12 @@ class Receiver:
         self._quiet = True
         self._handled = time.monotonic()
         self._synced = float("-inf")
-        """When something was last committed to the disk (monotonic)."""
         self._came = 0
-        """How many the last group had."""
         self._helpers = Helpers(2, "mcshell-replies")
-        """One verifies half of what arrives together, one keeps what came before it."""
         self.junk: Counter[str] = Counter()
         self.refused = Rejections(verifier)
         self._repeated = RepeatedReplies(tell)
-        self._checks = SignatureProcess(verifier, _GROUP, self._repeated.has)
+        self._checks = SignatureProcess(verifier, _GROUP, self._repeated.sender)
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
     def start(self, queues: Sequence[str], *, alone: bool = True) -> None:
@@ -386,7 +382,7 @@ class Receiver:
             for delivery in group[-1:] if self._alone else group:
                 self._transport.ack(delivery)
             self.pass_on(passing, entered)
-        self._repeated.kept(replies)
+        self._repeated.note(replies)
         self._held.heard(replies)
 
     def _keep(self, strays: list[Stray]) -> None:

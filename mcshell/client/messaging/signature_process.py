@@ -52,7 +52,9 @@ class SignatureProcess:
         repeated: says of a delivery that it needs no check.
     """
 
-    def __init__(self, verifier: Verifier, full: int, repeated: Callable[[Delivery], bool]) -> None:
+    def __init__(
+        self, verifier: Verifier, full: int, repeated: Callable[[Delivery], object]
+    ) -> None:
         self._verifier = verifier
         self._full = full
         self._repeated = repeated

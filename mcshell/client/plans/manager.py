@@ -23,6 +23,7 @@ from mcshell.client.plans.gates import cut, in_order, named, said
 from mcshell.client.plans.runner import PlanRun, WaveSender, results_of
 from mcshell.client.rpc.requester import Preview
 from mcshell.client.session.session import holder_in_words, stores
+from mcshell.client.store import plans
 from mcshell.client.store.ledger import UNHEARD
 from mcshell.client.store.plans import OK, OPEN, AcceptedFailure, KeptPlan, PlanStore
 from mcshell.errors import (
@@ -213,8 +214,8 @@ class PlanManager:
             body=sealed.body,
             signature=sealed.headers[SIGNATURE],
             certificate=sealed.headers[CERTIFICATE],
-            waves=waves,
-            unheard=unheard,
+            waves=waves
+            | ({plans.UNHEARD: [(k, *v) for k, v in unheard.items()]} if unheard else {}),
         )
         interrupts.check()
         self._store.add(kept, secret=self._redacted(plan) != plan)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mcshell.client.store import records as rows
 from mcshell.client.store.records import RequestRecord
+from mcshell.client.store.unheard import queued
 from mcshell.message import Filter, State, Via
 from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import read_request
@@ -141,20 +143,14 @@ class JobStore:
         runs = [request for request, _run in self.runs(named[-1].id)]
         return runs[-1] if runs else named[-1].request
 
-    def queued_requests(self, now: float) -> int:
-        """How many requests by queue, which are no jobs, have targets that may still answer."""
-        query = (
-            "SELECT count(DISTINCT c.request) FROM counts c JOIN requests r ON r.id=c.request"
-            " WHERE c.number>0 AND c.state IN ('pending', 'received', 'running') AND r.via='queue'"
-            " AND r.agent!='job' AND r.expires>?"
-            " AND r.id NOT IN (SELECT request FROM runs UNION SELECT request FROM jobs)"
-        )
-        return int(self._store.read(query, (now,))[0][0])
-
     def runs(self, job: str) -> list[tuple[str, str]]:
         """The runs of a job as (request id, name), in the order of their names."""
         query = "SELECT request, run FROM runs WHERE job=? ORDER BY run"
         return [(request, run) for request, run in self._store.read(query, (job,))]
+
+    def queued(self) -> int:
+        """As `unheard.queued`, now."""
+        return queued(self._store, time.time())
 
     def run_ids(self) -> set[str]:
         """The requests that are runs of the session's jobs."""
@@ -164,7 +160,7 @@ class JobStore:
         """Make a request of a run of which this is the first reply.
 
         Its targets are those of the job that are not at their end; replies come from them alone. It is
-        on the disk with that reply: until then the broker has it, and a backlog has thousands of runs.
+        synced with that reply: a backlog has thousands of runs.
         """
         kept = self.get(reply.job or "")
         if kept is None or self._request(reply.requestid) is not None:

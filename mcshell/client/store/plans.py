@@ -7,7 +7,6 @@ the requests in the file say it. Which failures were accepted is, with who did i
 from __future__ import annotations
 
 import json
-from dataclasses import field
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import UsageError, did_you_mean
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
 
     from mcshell.sqlite import Database
 
-__all__ = ["OK", "OPEN", "STOPPED", "AcceptedFailure", "KeptPlan", "PlanStore"]
+__all__ = ["OK", "OPEN", "STOPPED", "UNHEARD", "AcceptedFailure", "KeptPlan", "PlanStore"]
 
 OPEN: Final = "open"
 OK: Final = "ok"
 STOPPED: Final = "stopped"
 
-_UNHEARD: Final = ""  # no step: who does not know of it passes it over
+UNHEARD: Final = ""  # no step: who does not know of it passes it over
 _COLUMNS: Final = "id, name, revision, created, body, signature, certificate, waves, state, reason"
 
 
@@ -43,7 +42,7 @@ class AcceptedFailure:
 class KeptPlan:
     """One run of a plan. `waves` are the nodes of each wave of each step, fixed at the start.
 
-    `unheard` are those of a step's first wave that were named, and that nothing is sent to.
+    Under `UNHEARD` they have those of a step's first wave that were named, and that nothing is sent to.
     `state` is open, ok, or stopped (`reason` says why); `created` is epoch seconds. `accepted` are
     the failures in spite of which it goes on.
     """
@@ -56,10 +55,14 @@ class KeptPlan:
     signature: str
     certificate: str
     waves: dict[str, list[tuple[str, ...]]]
-    unheard: dict[str, tuple[str, ...]] = field(default_factory=dict)
     state: str = OPEN
     reason: str = ""
     accepted: tuple[AcceptedFailure, ...] = ()
+
+    @property
+    def unheard(self) -> dict[str, tuple[str, ...]]:
+        """By step those of its first wave that nothing is sent to."""
+        return {step: tuple(names) for step, *names in self.waves.get(UNHEARD, ())}
 
     def accepts(self, step: str) -> frozenset[str]:
         """The nodes whose failures in a step are accepted."""
@@ -74,8 +77,7 @@ class PlanStore:
 
     def add(self, plan: KeptPlan, *, secret: bool = False) -> None:
         """Keep a plan that begins, on disk when this returns; no export has a `secret` one."""
-        unheard = [(step, *names) for step, names in plan.unheard.items()]
-        waves = json.dumps({**plan.waves, **({_UNHEARD: unheard} if unheard else {})})
+        waves = json.dumps(plan.waves)
         with self._store.transaction() as db:
             if secret:
                 db.execute("INSERT OR IGNORE INTO secrets VALUES (?)", (plan.id,))
@@ -154,7 +156,6 @@ class PlanStore:
 def _kept(row: tuple[Any, ...], accepted: tuple[AcceptedFailure, ...]) -> KeptPlan:
     plan, name, revision, created, body, signature, certificate, text, state, reason = row
     waves = {step: [tuple(wave) for wave in waves] for step, waves in json.loads(text).items()}
-    unheard = {step: names for step, *names in waves.pop(_UNHEARD, [])}
     return KeptPlan(
         id=plan,
         name=name,
@@ -164,7 +165,6 @@ def _kept(row: tuple[Any, ...], accepted: tuple[AcceptedFailure, ...]) -> KeptPl
         signature=signature,
         certificate=certificate,
         waves=waves,
-        unheard={step: tuple(names) for step, names in unheard.items()},
         state=state,
         reason=reason,
         accepted=accepted,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Verdicts = dict[str, list[tuple[str, str]]]
     """By request: targets, each with the reason."""
 
-__all__ = ["HeardTargets", "abandoned", "lapsed", "passed_over", "unanswered"]
+__all__ = ["HeardTargets", "abandoned", "lapsed", "passed_over", "queued", "unanswered"]
 
 _LONG: Final = 600.0
 """Seconds after the time of an interactive request in which whoever has put it has come to an end."""
@@ -64,6 +64,17 @@ class HeardTargets:
             if row["sequence"] is not None
         }
         return [entry_of(request, row, data) for row in found]
+
+
+def queued(store: Database, now: float) -> int:
+    """How many requests by queue, which are no jobs, have targets that may still answer."""
+    query = (
+        "SELECT count(DISTINCT c.request) FROM counts c JOIN requests r ON r.id=c.request"
+        " WHERE c.number>0 AND c.state IN ('pending', 'received', 'running') AND r.via='queue'"
+        " AND r.agent!='job' AND r.expires>?"
+        " AND r.id NOT IN (SELECT request FROM runs UNION SELECT request FROM jobs)"
+    )
+    return int(store.read(query, (now,))[0][0])
 
 
 def lapsed(store: Database, now: float) -> Verdicts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -124,13 +123,8 @@ def list_(context: Context, options: ListOptions) -> Table:
     found = _table(JOBS, told, options)
     if options.job:
         return found
-    if queued := client.session.store.jobs.queued_requests(time.time()):
-        which = (
-            "1 request of this session is"
-            if queued == 1
-            else f"{queued} requests of this session are"
-        )
-        note = f"{which} queued or under way, and no job: requests, and ledger REQUEST, show where"
+    if count := client.session.store.jobs.queued():
+        note = f"open queued requests of this session, which are no jobs: {count} (requests)"
         found = replace(found, notes=(*found.notes, note))
     return found if options.named else list_glance(found, told.rows)
 

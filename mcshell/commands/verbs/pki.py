@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
-from mcshell.errors import UsageError
 from mcshell.pki import Authority, read_public
 
 if TYPE_CHECKING:
@@ -68,17 +67,11 @@ def listing(context: Context, options: PKIListOptions) -> Table:
 
 def revoke(context: Context, options: PKIRevokeOptions) -> Table:
     """Take certificates back; the CRL's new number."""
-    name, kind, serial = options.name, options.kind, None
-    if name is None and options.serial is None:
-        raise UsageError("whose? A NAME is meant, or --serial")
     authority = Authority.open(context.ca_dir(options.pki))
-    if options.serial is not None:
-        found = authority.of_serial(options.serial)
-        if name not in (None, found.name) or kind not in (None, found.kind):
-            raise UsageError(f"--serial {options.serial} is the {found.kind} {found.name}'s")
-        name, kind, serial = found.name, found.kind, found.serial
-    assert name is not None, "else it was refused"
-    return Table(("name", "crl"), [(name, authority.revoke(name, kind, serial=serial))])
+    found = options.serial and authority.of_serial(options.serial)
+    name = options.name or (found and found.name) or ""
+    number = authority.revoke(name, options.kind, found.serial if found else None)
+    return Table(("name", "crl"), [(name, number)])
 
 
 def rotate(context: Context, options: PKIRotateOptions) -> Table:

@@ -64,7 +64,7 @@ def test_a_node_that_is_down_stays_pending(run: Run) -> None:
     """What waits in a queue is pending: 5 beside others, 4 alone; nobody calls it silent."""
     code, found, _ = run("rpc rpcutil ping --via queue --ttl 1h -t 1 -I ghost")
     assert (code, found["stats"]["pending"]) == (4, 1)
-    code, found, _ = run("rpc rpcutil ping --via queue --ttl 1h -t 10 -I ghost -I web1")
+    code, found, _ = run("rpc rpcutil ping --via queue --ttl 1h -t 15 -I ghost -I web1")
     states = {row["sender"]: row["state"] for row in found["replies"]}
     assert (code, states) == (5, {"ghost": "pending", "web1": "ok"})
     code, found, _ = run("replies --arrived")
@@ -116,7 +116,7 @@ def test_what_still_runs_for_a_process_that_left_is_waited_for(fleet: Fleet) -> 
 
 def test_rows_of_a_queue_stream_until_the_timeout(fleet: Fleet) -> None:
     """`--jsonl` gives each row as it comes, at the end those that are still pending."""
-    words = ["rpc", "rpcutil", "ping", "--via", "queue", "--ttl", "1h", "-t", "10", "--jsonl"]
+    words = ["rpc", "rpcutil", "ping", "--via", "queue", "--ttl", "1h", "-t", "15", "--jsonl"]
     done = fleet.cli(*words, "-I", "ghost", "-I", "db1")
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["sender"], row["state"]) for row in rows] == [("db1", "ok"), ("ghost", "pending")]

@@ -41,7 +41,9 @@ class RepeatedReplies:
             del self._kept[next(iter(self._kept))]
         for sender in [one for one, count in list(self._repeats.items()) if count >= _MANY]:
             self._repeats[sender] = -(1 << 62)
-            self._tell(f"replies of {sender} come over and over ({_MANY:,} times): each counts once")
+            self._tell(
+                f"replies of {sender} come over and over ({_MANY:,} times): each counts once"
+            )
 
     def sender(self, delivery: Delivery) -> str | None:
         """Whose reply it repeats, if any."""

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from mcshell.wire.stomp.transport import Delivery, Transport
 
-__all__ = ["early_end"]
+__all__ = ["TRIAL", "early_end"]
 
-_TRIAL: Final = "mcs-trial"
+TRIAL: Final = "mcs-trial"
+"""The header of what is sent for this, and says nothing."""
 
 
 def early_end(transport: Transport, topic: str, lasts: float, timeout: float) -> str:
     """What says that the broker takes for over what is good for so long (seconds); "" where it does not.
 
-    `topic` is one that we may write to and read; who else reads it leaves alone what has no body.
+    `topic` is one that we may write to and read; who else reads it leaves alone what has the header.
 
     Raises:
         WireError: nothing can be sent there, or heard from there.
@@ -32,8 +33,8 @@ def early_end(transport: Transport, topic: str, lasts: float, timeout: float) ->
     ends = transport.dialect.send_headers(persistent=False, expires=now + lasts, now=now)
     number = transport.subscribe(topic, inbox, ack="auto")
     try:
-        transport.send(topic, b"", {_TRIAL: f"{mark} ends", **ends})
-        transport.send(topic, b"", {_TRIAL: f"{mark} stays"})
+        transport.send(topic, b"", {TRIAL: f"{mark} ends", **ends})
+        transport.send(topic, b"", {TRIAL: f"{mark} stays"})
         said = _next(inbox, mark, timeout)
     finally:
         transport.unsubscribe(number)
@@ -47,7 +48,7 @@ def _next(inbox: SimpleQueue[Delivery], mark: str, timeout: float) -> str:
     try:
         while True:
             delivery = inbox.get(timeout=max(0.001, until - time.monotonic()))
-            whose, _, said = delivery.headers.get(_TRIAL, "").partition(" ")
+            whose, _, said = delivery.headers.get(TRIAL, "").partition(" ")
             if whose == mark:
                 return said
     except Empty:

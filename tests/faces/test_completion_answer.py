@@ -20,11 +20,11 @@ from mcshell.wire.credentials import load_realm
 from tests.faces.shell_lines import make_place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-MOST = 200.0
-"""Milliseconds of processor that an answer may take."""
+MOST = 12.0
+"""Times of the processor that an empty Python's start takes: some 200 ms where nothing else runs."""
 LINES = (
     "mcshell ",
     "mcshell find -I we",
@@ -143,16 +143,22 @@ def test_a_question_that_is_none(place: Path, words: Sequence[str]) -> None:
 
 
 def test_an_answer_costs_little(place: Path) -> None:
-    """Less than a fifth of a second of processor, Python's start included."""
+    """Little processor, Python's start included; on a busy machine that takes longer, too."""
     print()
     for line in LINES:
+        empty: list[float] = []
         took: list[float] = []
         for _ in range(5):
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            ask(place, line)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            took.append(
-                1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-            )
-        print(f"{line:<30} {statistics.median(took):5.0f} ms of processor, least {min(took):.0f}")
-        assert min(took) < MOST
+            empty.append(spent(lambda: subprocess.run([sys.executable, "-c", ""], check=True)))
+            took.append(spent(lambda line=line: ask(place, line)))
+        print(f"{line:<30} {statistics.median(took):5.0f} ms of processor, least {min(took):.0f};")
+        print(f"{'an empty Python':<30} {statistics.median(empty):5.0f} ms")
+        assert min(took) < MOST * min(empty)
+
+
+def spent(work: Callable[[], object]) -> float:
+    """The processor time of the processes that some work starts, ms."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    work()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)

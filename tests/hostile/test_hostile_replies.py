@@ -343,7 +343,9 @@ def test_whatever_it_is_each_face_is_right_about_the_others(
     """The table in Python, that of the command line, `--json` and `--jsonl`, over any JSON."""
     liar.lie = Lie(json.dumps(data))
     requestid = asked(context)
-    frame = context.client().replies(requestid).frame().set_index("sender")
+    replies = context.client().replies(requestid)
+    assert wait_until(lambda: replies.stats["ok"] == 1 + len(HONEST), 60)
+    frame = replies.frame().set_index("sender")
     assert str(frame.dtypes["pong"]) == "Int64"
     assert frame.columns.is_unique
     assert frame.loc[LIAR, "state"] == "ok"

@@ -69,7 +69,10 @@ def test_the_question_is_broken_off_and_asked_again(encrypted):
     """Ctrl-C at it ends the line; after Ctrl-Z and `fg` it is asked anew, and shows no letter."""
     line = " ".join([sys.executable, "-m", "mcshell", *PING])
     with Terminal(
-        encrypted.folder, ["bash", "--norc", "-i"], {**encrypted.environ, "PS1": "sh$ "}
+        encrypted.folder,
+        ["bash", "--norc", "-i"],
+        {**encrypted.environ, "PS1": "sh$ "},
+        size=(400, 50),  # no line is so long that it is cut in two
     ) as terminal:
         terminal.wait_for("sh$")
         terminal.type(line)

@@ -63,14 +63,14 @@ T = TypeVar("T")
 
 _GROUP = 400
 _PREFETCH = 2000
-"""Messages that a broker may send ahead: three groups."""
+"""Messages that a broker may send ahead: two groups at work, and the next."""
 _SPLIT = 32
 _PAUSE = 1.0
 _TOGETHER = 0.02
-"""Seconds for which what trickles in is gathered: each commit waits for the disk."""
+"""Seconds for which what trickles in is gathered: each commit waits for the disk, whatever is in it."""
 _LONGER = 0.1
 _SOME = 40
-"""Replies of a group, after which the next is gathered for longer."""
+"""Replies of a group, after which the next is gathered for longer: a backlog of a slow broker."""
 _FEW = 200
 _FLOW = 0.05
 """Seconds after a durable commit in which what comes next belongs to the same trickle."""
@@ -195,7 +195,8 @@ class Receiver:
 
     `turned` takes the turns of conversations, which come to the same queues. `shared` says
     whether another session may have the address; then `strayed` is told how many replies came that
-    were asked for there. `held` is told of whom replies are held, and what comes in.
+    were asked for there. `held` is told of whom replies are held, and what comes in. `tell` has lines
+    for the operator.
     """
 
     def __init__(
@@ -233,8 +234,11 @@ class Receiver:
         self._quiet = True
         self._handled = time.monotonic()
         self._synced = float("-inf")
+        """When something was last committed to the disk (monotonic)."""
         self._came = 0
+        """How many the last group had."""
         self._helpers = Helpers(2, "mcshell-replies")
+        """One verifies half of what arrives together, one keeps what came before it."""
         self.junk: Counter[str] = Counter()
         self.refused = Rejections(verifier)
         self._repeated = RepeatedReplies(tell)

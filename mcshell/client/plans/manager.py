@@ -214,8 +214,7 @@ class PlanManager:
             body=sealed.body,
             signature=sealed.headers[SIGNATURE],
             certificate=sealed.headers[CERTIFICATE],
-            waves=waves
-            | ({plans.UNHEARD: [(k, *v) for k, v in unheard.items()]} if unheard else {}),
+            waves={**waves, **_kept_unheard(unheard)},
         )
         interrupts.check()
         self._store.add(kept, secret=self._redacted(plan) != plan)
@@ -433,3 +432,8 @@ def _counted(tracker: RequestTracker, kept: KeptPlan, step: str) -> dict[str, An
 
 def _hush(_line: str) -> None:
     """Report nothing: for who runs a plan without `say`."""
+
+
+def _kept_unheard(unheard: Mapping[str, tuple[str, ...]]) -> Waves:
+    """How they are kept, beside the waves: by `KeptPlan.unheard` they are read."""
+    return {plans.UNHEARD: [(step, *names) for step, names in unheard.items()]} if unheard else {}

@@ -71,6 +71,15 @@ def _why(reply: Reply) -> str:
     return reply.statusmsg or reply.state.value
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _BrokerFault:
+    """What is wrong with the broker, in the words of `Evidence`; "" where nothing is."""
+
+    offline: str = ""
+    held_back: str = ""
+    dropped: str = ""
+
+
 def _lasts(record: RequestRecord | None) -> float:
     """How long the request, or else our probe, is good for, seconds."""
     return (
@@ -119,7 +128,7 @@ class Explainer:
             if row is not None and row.reply is not None
         }
         people = [node for node in dict.fromkeys(meant) if not node.startswith(_POOL)]
-        told, offline, held_back, dropped = _Told({}, {}), "", "", ""
+        told, broker = _Told({}, {}), _BrokerFault()
         machines: dict[str, list[str]] = {}
         try:
             told = self._probe([node for node in people if node not in answered], record)
@@ -127,15 +136,13 @@ class Explainer:
             machines = self._machines(there, record)
             if len(there) < len(people):
                 self._hub.check_sending()
-                dropped = self._hub.early_end(_lasts(record))
+                broker = _BrokerFault(dropped=self._hub.early_end(_lasts(record)))
         except ConnectionLost as error:
-            offline = error.reason
+            broker = _BrokerFault(offline=error.reason)
         except ReceiptTimeout as error:
-            held_back = str(error)
+            broker = _BrokerFault(held_back=str(error))
         return [
-            causes(
-                self._evidence(node, name, row, record, told, machines, offline, held_back, dropped)
-            )
+            causes(self._evidence(node, name, row, record, told, machines, broker))
             for node, (name, row) in zip(meant, asked, strict=True)
         ]
 
@@ -147,9 +154,7 @@ class Explainer:
         record: RequestRecord | None,
         told: _Told,
         machines: Mapping[str, Sequence[str]],
-        offline: str,
-        held_back: str,
-        dropped: str,
+        broker: _BrokerFault,
     ) -> Evidence:
         """What is known of one node; `asked` is its row of the request."""
         now = time.time()
@@ -166,9 +171,9 @@ class Explainer:
             probe=probe,
             refused=None if probe is not None else self._refused(node),
             own=self._own(now),
-            offline=offline,
-            held_back=held_back,
-            dropped=dropped,
+            offline=broker.offline,
+            held_back=broker.held_back,
+            dropped=broker.dropped,
             machines=tuple(machines.get(node, ())),
             turned_away=told.refusals.get(node, ""),
             members=() if record is None else self._members(record, now),

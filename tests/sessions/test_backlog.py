@@ -89,7 +89,8 @@ def fleet(embedded: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[SignatureProcess]:
-    """Whose process was asked, once for each group."""
+    """Whose process was asked, once for each group; it starts soon, as these backlogs are short."""
+    monkeypatch.setattr(signature_process, "_BACKLOG", 1000)
     found: list[SignatureProcess] = []
     ask: Callable[..., bool] = SignatureProcess.ask
 
@@ -146,7 +147,7 @@ def test_a_process_that_dies_loses_nothing(
     """Killed after each group that it was asked about: every reply is kept, and none for junk."""
     backlog = Backlog(fleet, "killed")
     backlog.send({})
-    monkeypatch.setattr(signature_process, "_MANY", 1)
+    monkeypatch.setattr(signature_process, "_BACKLOG", 400)
     ask: Callable[..., bool] = SignatureProcess.ask
 
     def killed(self: SignatureProcess, group: list[object]) -> bool:

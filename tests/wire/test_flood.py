@@ -27,6 +27,7 @@ RESTS = TURNS // 100
 def any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """What follows is soon, however busy the machine."""
     monkeypatch.setattr(tcp, "_SOON", 60.0)
+    monkeypatch.setattr(tcp, "_ENDED", 60.0)
 
 
 @pytest.fixture
@@ -53,6 +54,27 @@ def test_a_flood_is_taken_in_few_parts_and_whole(
         theirs.sendall(MESSAGE)
         parts.append(len(ours.receive()) // len(MESSAGE))
     assert parts == [1] * 100 + [1 + MEANWHILE] * 100
+
+
+def test_a_pause_within_a_flood_does_not_end_it(
+    ends: tuple[PatientSocket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker rests between its pages: what follows is still taken together, until it falls silent."""
+    ours, theirs = ends
+    monkeypatch.setattr(tcp.time, "sleep", lambda _seconds: theirs.sendall(MESSAGE * MEANWHILE))
+
+    def parts(count: int) -> list[int]:
+        found = []
+        for _ in range(count):
+            theirs.sendall(MESSAGE)
+            found.append(len(ours.receive()) // len(MESSAGE))
+        return found
+
+    assert parts(100) == [1] * 100
+    monkeypatch.setattr(tcp, "_SOON", 0.0)
+    assert parts(20) == [1 + MEANWHILE] * 20
+    monkeypatch.setattr(tcp, "_ENDED", 0.0)
+    assert parts(20) == [1 + MEANWHILE] + [1] * 19
 
 
 def test_question_and_answer_are_not_held_up(

@@ -72,7 +72,7 @@ _LONGER = 0.1
 _SOME = 40
 """Replies of a group, after which the next is gathered for longer: a backlog of a slow broker."""
 _FEW = 200
-_FLOW = 0.05
+_FLOW = 0.2
 """Seconds after a durable commit in which what comes next belongs to the same trickle."""
 _FORGOTTEN = 10_000  # questions
 # What is wrong with who is said to have written it, not with what is written.
@@ -242,7 +242,7 @@ class Receiver:
         self.junk: Counter[str] = Counter()
         self.refused = Rejections(verifier)
         self._repeated = RepeatedReplies(tell)
-        self._checks = SignatureProcess(verifier, _GROUP, self._repeated.sender)
+        self._checks = SignatureProcess(verifier, self._repeated.sender)
         self._thread = threading.Thread(target=self._run, name="mcshell-receiver", daemon=True)
 
     def start(self, queues: Sequence[str], *, alone: bool = True) -> None:

@@ -29,8 +29,8 @@ __all__ = ["SignatureProcess"]
 
 log = logging.getLogger(__name__)
 
-_MANY: Final = 3
-"""Full groups in a row: to start a process takes as long as some 1,500 checks."""
+_BACKLOG: Final = 3000
+"""Replies that have come in groups worth asking about: to start a process takes as long as 1,500 checks."""
 _FEW: Final = 100
 """Replies that are sooner checked here than sent there."""
 _LARGE: Final = 16_384
@@ -48,27 +48,25 @@ class SignatureProcess:
 
     Args:
         verifier: knows the certificates; only what has one that it has examined is sent there.
-        full: replies of a group of a backlog.
         repeated: says of a delivery that it needs no check.
     """
 
-    def __init__(
-        self, verifier: Verifier, full: int, repeated: Callable[[Delivery], object]
-    ) -> None:
+    def __init__(self, verifier: Verifier, repeated: Callable[[Delivery], object]) -> None:
         self._verifier = verifier
-        self._full = full
         self._repeated = repeated
-        self._in_a_row = 0
+        self._backlog = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._asked: deque[int] = deque()
 
     def ask(self, group: Sequence[Delivery]) -> bool:
         """Have the signatures of a group checked; whether there will be an `answer` about it."""
-        self._in_a_row = self._in_a_row + 1 if len(group) >= self._full else 0
-        if self._process is None and self._in_a_row >= _MANY:
+        few = len(group) < _FEW
+        # a slow broker pauses between its pages: a small group alone does not end a backlog
+        self._backlog = self._backlog // 2 if few else self._backlog + len(group)
+        if self._process is None and self._backlog >= _BACKLOG:
             self._start()
             return False  # it is not yet there
-        if self._process is None or self._process.stdin is None or len(group) < _FEW:
+        if self._process is None or self._process.stdin is None or few:
             return False
         batch = marshal.dumps([self._claim(one) or _NO_CLAIM for one in group])
         try:
@@ -114,7 +112,7 @@ class SignatureProcess:
                 start_new_session=True,  # Ctrl-C in a terminal is ours
             )
         except OSError as error:
-            self._in_a_row = 0
+            self._backlog = 0
             log.info("no process to check signatures: %s", error)
 
     def _read(self, most: int) -> bytes:
@@ -126,7 +124,7 @@ class SignatureProcess:
 
     def _end(self, why: str) -> None:
         process, self._process = self._process, None
-        self._in_a_row = 0
+        self._backlog = 0
         if process is None:
             return
         if why:

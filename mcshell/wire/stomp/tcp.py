@@ -33,9 +33,10 @@ __all__ = ["BatchWriter", "PatientSocket", "agree_heartbeat", "keep_alive"]
 CHUNK = 64 * 1024
 _BACKLOG = 4096  # frames that may wait to be written
 _LINGER = 0.005  # seconds in which more of them may come together
-_FLOOD = 100  # small chunks in a row, each soon after the one before
+_FLOOD = 100  # small chunks, each soon after the one before
 _SOON = 0.006  # seconds
-_REST = 0.003  # seconds in which more of a flood comes together
+_ENDED = 0.1  # seconds of silence that end a flood; ActiveMQ pauses between its pages
+_REST = 0.005  # seconds in which more of a flood comes together
 _WORTH = 3000  # bytes that a rest must have brought
 _SLICE = 0.1  # seconds between looks at whether the attempt was called off
 _GRACE = 3.0  # intervals of silence that end a connection; ActiveMQ begins after two
@@ -98,7 +99,7 @@ class PatientSocket:
         self._owed = b""
         """A heart-beat that did not fit into the socket's buffer."""
         self._beat_out = self._beat_in = 0.0
-        self._in_a_row = 0
+        self._small = 0
         """How many small chunks have come, each soon after the one before."""
         self._sock: socket.socket
         forking.hold(self)
@@ -257,7 +258,7 @@ class PatientSocket:
             OSError: the connection broke.
         """
         poll = select.poll()
-        rested = self._in_a_row >= _FLOOD
+        rested = self._small >= _FLOOD
         if rested:
             time.sleep(_REST)
         while not self._shut:
@@ -280,9 +281,12 @@ class PatientSocket:
     def _hear(self, size: int, *, rested: bool) -> None:
         """Note that so many bytes came, perhaps after a rest, and whether it is a flood."""
         now = time.monotonic()
-        soon = now - self._heard < _SOON and size < CHUNK // 2
+        silent = now - self._heard
         # Question and answer, one by one, are not to be held up again soon.
-        self._in_a_row = self._in_a_row + 1 if soon and (size >= _WORTH or not rested) else 0
+        if size >= CHUNK // 2 or silent >= _ENDED or (rested and size < _WORTH):
+            self._small = 0
+        elif rested or silent < _SOON:
+            self._small = min(self._small + 1, _FLOOD)
         self._heard = now
 
     def _until_beat(self) -> float | None:

@@ -54,9 +54,10 @@ def verifier(authority: Authority, signers: list[Signer]) -> Verifier:
 
 @pytest.fixture
 def checks(verifier: Verifier, monkeypatch: pytest.MonkeyPatch) -> Iterator[SignatureProcess]:
-    """One that sends small groups, too."""
+    """One that sends small groups, too, and to which three of `FULL` are a backlog."""
     monkeypatch.setattr(signature_process, "_FEW", 1)
-    with closing(SignatureProcess(verifier, FULL, lambda _one: False)) as found:
+    monkeypatch.setattr(signature_process, "_BACKLOG", 3 * FULL)
+    with closing(SignatureProcess(verifier, lambda _one: False)) as found:
         yield found
 
 
@@ -78,8 +79,8 @@ def delivery(
 
 
 def begun(checks: SignatureProcess, group: list[Delivery]) -> None:
-    """Bring it so many full groups that it starts, and has been asked about `group`."""
-    for _ in range(signature_process._MANY):
+    """Bring it so much that it starts, and has been asked about `group`."""
+    while checks._process is None:
         assert not checks.ask(group)
     assert checks.ask(group)
 
@@ -126,13 +127,18 @@ def test_two_groups_are_answered_in_their_order(
     assert checks.answer() == b"\1" * 400
 
 
-def test_it_starts_for_a_backlog_alone(checks: SignatureProcess, signers: list[Signer]) -> None:
-    """Full groups in a row start it; what comes in by few does not."""
+def test_it_starts_for_a_backlog_alone(
+    checks: SignatureProcess, signers: list[Signer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups worth asking about start it, with a pause of the broker between; few replies do not."""
+    monkeypatch.setattr(signature_process, "_FEW", FULL)
     full = [delivery(signers[0], b"one")] * FULL
-    for group in ([full] * (signature_process._MANY - 1) + [full[1:]]) * 3:
+    for group in [*[full[1:]] * 20, full, full, full[1:], full]:
         assert not checks.ask(group)
     assert checks._process is None
-    begun(checks, full)
+    assert not checks.ask(full)
+    assert checks._process is not None
+    assert checks.ask(full)
     assert checks.answer() == b"\1" * FULL
 
 
@@ -160,6 +166,7 @@ def test_what_it_does_not_answer_is_not_good(
     assert process.returncode == -signal.SIGKILL
     monkeypatch.undo()
     monkeypatch.setattr(signature_process, "_FEW", 1)
+    monkeypatch.setattr(signature_process, "_BACKLOG", 3 * FULL)
     begun(checks, full)
     assert checks.answer() == b"\1" * FULL
 
@@ -203,5 +210,5 @@ def test_no_process_is_no_harm(
     """Where none can be started all is checked here."""
     monkeypatch.setattr("sys.executable", str(tmp_path / "nothing"))
     full = [delivery(signers[0], b"one")] * FULL
-    for _ in range(3 * signature_process._MANY):
+    for _ in range(9):
         assert not checks.ask(full)

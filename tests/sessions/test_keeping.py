@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 
+from mcshell.client.messaging import receiver
 from mcshell.client.messaging.receiver import Receiver
 from mcshell.client.store.store import SessionStore
 from mcshell.message import State
@@ -102,3 +103,24 @@ def test_a_judgement_is_in_the_file_as_soon_as_it_is_made(fleet, state):
         assert first.reason
         replies.cancel()
         assert replies.wait(20).ledger().reason[1] == "not sent: stopped"
+
+
+def test_a_shell_that_is_open_for_weeks_does_not_grow(fleet, state, monkeypatch):
+    """Of what was asked long ago nothing stays in memory, and who answers it late answers what was signed."""
+    monkeypatch.setattr(receiver, "_REMEMBERED", 5)
+    with fleet.client(state=state) as client:
+        fleet.pause("n1")
+        try:
+            early = client.rpc("rpcutil", "ping", via="queue", nodes=["n1"], wait=False).requestid
+            job = client.jobs.submit("rpcutil", "ping", nodes=["n1"]).requestid
+            for _ in range(30):
+                assert client.rpc("rpcutil", "ping", nodes=["n2", "n3"]).stats["ok"] == 2
+            kept = client._hub._listeners.digests
+            assert not {early, job} & set(kept)
+            assert len(kept) <= 5
+            assert len(client._hub._receiver._about) <= 5
+        finally:
+            fleet.resume("n1")
+        for requestid in (early, job):
+            assert client.replies(requestid).wait(60).stats["ok"] == 1
+        assert not client.junk

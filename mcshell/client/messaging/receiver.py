@@ -75,6 +75,7 @@ _FEW = 200
 _FLOW = 0.2
 """Seconds after a durable commit in which what comes next belongs to the same trickle."""
 _FORGOTTEN = 10_000  # questions
+_REMEMBERED = 10_000  # requests, and signed messages; the file has all of both
 # What is wrong with who is said to have written it, not with what is written.
 _ABOUT_THE_SENDER = (
     Reason.UNSIGNED,
@@ -125,7 +126,8 @@ class Listeners:
     """Whoever waits for replies: who has put a question, and the live ledgers, by request's id.
 
     A ledger is live for as long as somebody has it (`SessionHub.watch`); the file has them all.
-    `digests` has what was signed about each by this process, as (target or `*`, SHA-256).
+    `digests` has what was signed about each by this process, as (target or `*`, SHA-256): of
+    questions and live ledgers all, of what the file has the newest.
     `forgotten` are questions to which answers may still come, and nobody waits for them.
     `tasks` are told of every entry that is made: it may be one of theirs.
     `keeping` is held while replies are kept and entered: whoever restores a ledger from the file
@@ -135,6 +137,7 @@ class Listeners:
     questions: dict[str, ReplyListener] = field(default_factory=dict)
     trackers: MutableMapping[str, RequestTracker] = field(default_factory=WeakValueDictionary)
     digests: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    signatures: int = 0
     forgotten: OrderedDict[str, None] = field(default_factory=OrderedDict)
     tasks: weakref.WeakSet[TaskListener] = field(default_factory=weakref.WeakSet)
     keeping: threading.RLock = field(default_factory=threading.RLock)
@@ -151,6 +154,11 @@ class Listeners:
         """Note what was signed, before it goes out: what replies may say that they answer."""
         for request, sender, digest in digests:
             self.digests.setdefault(request, set()).add((sender, digest))
+            self.signatures += 1
+        if self.signatures >= _REMEMBERED:
+            self.signatures = 0
+            for request in [one for one in list(self.digests) if self.get(one) is None]:
+                self.digests.pop(request, None)
 
     def get(self, requestid: str) -> ReplyListener | RequestTracker | None:
         """Whoever waits for the replies about a question or a request now."""
@@ -570,6 +578,8 @@ class Receiver:
         if record is None:
             record = self._store.find_request(requestid)
             if record is not None:
+                if len(self._about) >= _REMEMBERED:
+                    self._about = {}
                 self._about[requestid] = record
         return record
 

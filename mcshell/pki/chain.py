@@ -40,8 +40,8 @@ def certificates_in(pem: bytes, origin: str = "") -> list[x509.Certificate]:
 
 
 def is_root(certificate: x509.Certificate) -> bool:
-    """Whether nobody stands above it."""
-    return certificate.issuer == certificate.subject
+    """Whether nobody stands above it: a CA that goes on under a new key may bear its issuer's name."""
+    return certificate.issuer == certificate.subject and _issued(certificate, certificate)
 
 
 def issuers_of(
@@ -49,9 +49,7 @@ def issuers_of(
 ) -> list[x509.Certificate]:
     """The CAs that vouch for a certificate: who issued it first, up to the root as far as there."""
     for place, ca in enumerate(cas):
-        try:
-            certificate.verify_directly_issued_by(ca)
-        except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+        if not _issued(certificate, ca):
             continue
         others = [*cas[:place], *cas[place + 1 :]]
         return [ca, *([] if is_root(ca) else issuers_of(ca, others))]
@@ -61,3 +59,12 @@ def issuers_of(
 def lacking(cas: Sequence[x509.Certificate]) -> list[x509.Certificate]:
     """The intermediates among these CAs whose own issuer is not among them."""
     return [ca for ca in cas if not is_root(ca) and not issuers_of(ca, cas)]
+
+
+def _issued(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    """Whether a CA has signed a certificate."""
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature):
+        return False
+    return True

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import Authority
-from mcshell.pki.certificates import build_ca
+from mcshell.pki.certificates import build_ca, build_crl, key_identifier
+from mcshell.pki.chain import lacking
 from mcshell.pki.keys import dump_private
 from mcshell.wire.documents.signatures import Signer, Verifier
 
@@ -149,6 +150,33 @@ def test_a_cas_new_certificate_for_its_key_keeps_leaves_and_lists(tmp_path):
     assert reason(verifier, mallory) is Reason.REVOKED
 
 
+def of_ca(key, issuer_key=None, *, begin, end, leaf=False):
+    """A certificate of a CA "fleet", good between two days as from now: its own, one's under it, or a leaf."""
+    now = datetime.now(UTC)
+    name = build_ca(key, "fleet", time.time()).subject
+    return (
+        x509.CertificateBuilder()
+        .subject_name(build_ca(key, "web1", time.time()).subject if leaf else name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + timedelta(days=begin))
+        .not_valid_after(now + timedelta(days=end))
+        .add_extension(x509.BasicConstraints(ca=not leaf, path_length=None), critical=True)
+        .sign(issuer_key or key, None)
+    )
+
+
+def test_a_cas_next_certificate_counts_from_its_day_on(old):
+    """One for the same key that begins tomorrow may lie in the file today: the present one vouches."""
+    key = old.cas[0].key
+    tomorrow = of_ca(key, begin=1, end=9000).public_bytes(Encoding.PEM)
+    alice = signer_of(old, "alice")
+    for pem in (old.ca_pem + tomorrow, tomorrow + old.ca_pem):
+        assert reason(Verifier(pem), alice) is None
+    assert reason(Verifier(tomorrow), alice) is Reason.CERT_EXPIRED
+
+
 def test_a_ca_that_is_trusted_no_more_is_believed_about_nothing(old, new):
     """Also not about a certificate that was examined before; the other's list stays in force."""
     verifier = Verifier(old.ca_pem + new.ca_pem, crl_pem=old.crl_pem + new.crl_pem)
@@ -215,3 +243,68 @@ def test_a_key_goes_on_under_the_other_ca(old, new):
     new.revoke("web1")
     verifier.update_crl(new.crl_pem)
     assert reason(verifier, ended) is Reason.CERT_EXPIRED
+
+
+def taken_back(ca, *serials):
+    """A list of a CA with these serials, as PEM."""
+    pairs, identifier = [(one, time.time()) for one in serials], key_identifier(ca.certificate)
+    crl = build_crl(
+        ca.certificate.subject,
+        ca.cas[0].key,
+        identifier,
+        number=9,
+        now=time.time(),
+        revoked=pairs,
+    )
+    return crl.public_bytes(Encoding.PEM)
+
+
+def test_a_ca_under_another_of_its_name_is_no_root(new):
+    """One that goes on under a new key has the name of the CA above it, whose list takes it back."""
+    below, key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    between = of_ca(below, new.cas[0].key, begin=-9, end=9)
+    assert between.issuer == between.subject == new.certificate.subject
+    signer = Signer(of_ca(key, below, begin=-1, end=1, leaf=True), key)
+    pem = new.ca_pem + between.public_bytes(Encoding.PEM)
+    assert reason(Verifier(pem, crl_pem=taken_back(new)), signer) is None
+    taken = taken_back(new, between.serial_number)
+    assert reason(Verifier(pem, crl_pem=taken), signer) is Reason.REVOKED
+    assert lacking([between]) == [between]
+    assert not lacking([between, new.certificate])
+
+
+@pytest.mark.parametrize("flaw", ["", "revoked", "ended"])
+def test_a_key_goes_on_under_no_ca_that_is_not_good(new, flaw):
+    """A certificate of an intermediate that is taken back, or over, revives none that has ended."""
+    key, below = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    end = -1 if flaw == "ended" else 9
+    between = of_ca(below, new.cas[0].key, begin=-9, end=end)
+    short = new.certify(
+        "web1", "node", key.public_key(), not_before=time.time() - 200, lifetime=100
+    )
+    ended = Signer.from_pem(short, dump_private(key))
+    other = of_ca(key, below, begin=-1, end=1, leaf=True)
+    taken = taken_back(new, *([between.serial_number] if flaw == "revoked" else []))
+    verifier = Verifier(new.ca_pem + between.public_bytes(Encoding.PEM), crl_pem=taken)
+    assert (reason(verifier, Signer(other, key)) is None) is (flaw == "")
+    assert reason(verifier, ended) is (Reason.CERT_EXPIRED if flaw else None)
+
+
+def test_a_key_goes_on_while_any_of_its_certificates_is_good(old):
+    """One that is good for longer and taken back does not hide another that is good."""
+    key = Ed25519PrivateKey.generate()
+    made = [
+        old.certify(
+            "web1",
+            "node",
+            key.public_key(),
+            renew=True,
+            not_before=time.time() - 200,
+            lifetime=life,
+        )
+        for life in (100, 5000, 9000)
+    ]
+    ended, good, taken = (Signer.from_pem(pem, dump_private(key)) for pem in made)
+    verifier = Verifier(old.ca_pem, crl_pem=taken_back(old, taken.identity.serial))
+    said = [reason(verifier, one) for one in (good, taken, ended)]
+    assert said == [None, Reason.REVOKED, None]

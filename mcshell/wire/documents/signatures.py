@@ -15,6 +15,7 @@ import hashlib
 import logging
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -219,9 +220,8 @@ class Verifier:
         # By the SHA-256 of its text. Only what one of the CAs has issued is in it: no stranger's
         # certificates, however many come, cost memory.
         self._leaves: dict[bytes, _Leaf] = {}
-        # Of those with one owner the one that is good for longest: certificates are public, so it
-        # does not matter who has shown it.
-        self._newest: dict[tuple[str, str, bytes], _Leaf] = {}
+        # Those with one owner: certificates are public, so it does not matter who has shown them.
+        self._certified: dict[tuple[str, str, bytes], tuple[_Leaf, ...]] = {}
         self._cache = cache
         self._points: dict[bytes, bytes] = {}
         if crl_pem:
@@ -288,7 +288,7 @@ class Verifier:
             if anchors == self._anchors:
                 return False
             keys = {anchor.key for anchor in anchors}
-            self._anchors, self._leaves, self._newest = anchors, {}, {}
+            self._anchors, self._leaves, self._certified = anchors, {}, {}
             self._revocations = {key: one for key, one in self._revocations.items() if key in keys}
         log.warning("trusted now: %s", ", ".join(anchor.name for anchor in anchors))
         return True
@@ -369,7 +369,10 @@ class Verifier:
 
         Whether to trust it at all is TLS's question, and may have another answer than ours.
         """
-        certificate = x509.load_der_x509_certificate(der)
+        try:
+            certificate = x509.load_der_x509_certificate(der)
+        except UNPARSABLE as error:  # OpenSSL takes more than we can read
+            raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from None
         try:
             anchor = _anchor_of(certificate, self._anchors)
         except Rejected:
@@ -405,11 +408,16 @@ class Verifier:
     def _check_leaf(
         self, leaf: _Leaf, now: float, *, stale: bool = False, ended: bool = False
     ) -> None:
-        identity, anchor = leaf.identity, leaf.anchor
+        identity = leaf.identity
         if not identity.not_before <= now <= identity.not_after and (
-            now < identity.not_before or not (ended or self._lives_on(leaf, now))
+            now < identity.not_before or not (ended or self._lives_on(leaf, now, stale=stale))
         ):
             raise _out_of_dates(identity.callerid, identity, now)
+        self._check_issuer(leaf, now, stale=stale)
+
+    def _check_issuer(self, leaf: _Leaf, now: float, *, stale: bool) -> None:
+        """Whether its CA still vouches for a certificate, whatever that one's dates; raises Rejected."""
+        identity, anchor = leaf.identity, self._begun(leaf.anchor, now)
         if not anchor.not_before <= now <= anchor.not_after:
             raise _out_of_dates(f"the CA {anchor.name}", anchor, now)
         self._refuse_revoked_ca(anchor)
@@ -430,12 +438,22 @@ class Verifier:
             if revocations is not None and serial in revocations.serials:
                 raise Rejected(Reason.REVOKED, f"the CA {anchor.name}, serial {serial:x}")
 
-    def _lives_on(self, leaf: _Leaf, now: float) -> bool:
+    def _begun(self, anchor: Anchor, now: float) -> Anchor:
+        """The certificate of a CA's key by which it vouches: a later one only once that has begun."""
+        if anchor.not_before <= now:
+            return anchor
+        name = anchor.subject, anchor.key
+        same = (one for one in self._anchors if (one.subject, one.key) == name)
+        return next((one for one in same if one.not_before <= now <= one.not_after), anchor)
+
+    def _lives_on(self, leaf: _Leaf, now: float, *, stale: bool) -> bool:
         """Whether another certificate of an ended one's owner, and so of its key, is good."""
-        newest = self._newest.get(leaf.owner, leaf)
-        revocations = self._revocations.get(newest.anchor.key)
-        revoked = revocations is not None and newest.identity.serial in revocations.serials
-        return newest.identity.not_before <= now <= newest.identity.not_after and not revoked
+        for other in self._certified.get(leaf.owner, ()):
+            if other.identity.not_before <= now <= other.identity.not_after:
+                with suppress(Rejected):
+                    self._check_issuer(other, now, stale=stale)
+                    return True
+        return False
 
     def _check_age(self, anchor: Anchor, revocations: Revocations, now: float) -> None:
         if now > revocations.next_update:
@@ -479,11 +497,10 @@ class Verifier:
                 anchors = self._anchors
                 leaf = self._examine(text, digest, anchors)
             with self._taking:
-                if anchors is self._anchors:  # else a CA may be trusted no more
-                    newest = self._newest.setdefault(leaf.owner, leaf)
-                    if newest.identity.not_after < leaf.identity.not_after:
-                        self._newest[leaf.owner] = leaf
+                # else a CA may be trusted no more, or another thread was first
+                if anchors is self._anchors and digest not in self._leaves:
                     self._leaves[digest] = leaf
+                    self._certified[leaf.owner] = (*self._certified.get(leaf.owner, ()), leaf)
         return leaf
 
     def _look_for_newer_cas(self) -> None:

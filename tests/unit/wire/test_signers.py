@@ -75,6 +75,17 @@ def test_a_broker_s_certificate_is_refused_once_it_is_taken_back(authority, tmp_
     Verifier(stranger.ca_pem, crl_pem=stranger.crl_pem).refuse_revoked(der)
 
 
+def test_a_broker_s_certificate_that_only_tls_can_read_is_refused(authority) -> None:
+    """Whether it was taken back cannot be told, so it is refused in words as any other."""
+    certificate, _key = authority.issue_pem("mq", "node")
+    der = x509.load_pem_x509_certificate(certificate).public_bytes(Encoding.DER)
+    fourth = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020103"), 1)
+    for odd in (fourth, der[:-1]):
+        with pytest.raises(Rejected, match="does not parse") as caught:
+            Verifier(authority.ca_pem).refuse_revoked(odd)
+        assert caught.value.reason is Reason.BAD_CERTIFICATE
+
+
 def test_a_certificate_that_is_too_long_is_not_read(authority) -> None:
     """It is refused by its length, before anything is decoded."""
     text = base64.b64encode(bytes(MAX_CERTIFICATE)).decode()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcshell.message import State
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE
+from mcshell.message import Job, Request, State, Via, When, new_request_id
+from mcshell.wire import destinations
+from mcshell.wire.documents.authored import as_fields
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_reply
 from tests.jobs.job_fleet import JobFleet
+from tests.peers.bare import Bare
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
@@ -242,3 +247,69 @@ def test_forged_documents(job_fleet: JobFleet) -> None:
     assert "a job of cert=alice, not of the caller" in edit(body)
     assert "bad_signature" in edit(body.replace("ran", "won"))
     assert job_fleet.states(bob, mine.job) == {"n1": "scheduled"}
+
+
+LEAD = ALL + "allow\tcert=bob\tedit\towner=cert=alice\t*\n"
+
+
+@pytest.mark.parametrize(
+    ("who", "policy", "becomes"),
+    [
+        pytest.param(("bob",), ALL, State.RECEIVED, id="who may not"),
+        pytest.param(("bob", "alice"), ALL, State.FAILED, id="its owner, after who may not"),
+        pytest.param(("alice", "bob"), ALL, State.FAILED, id="its owner, before who may not"),
+        pytest.param(("bob",), LEAD, State.FAILED, id="who may"),
+    ],
+)
+@pytest.mark.parametrize("agent", ["job", "mark"])
+def test_cancelled_before_it_came(
+    job_fleet: JobFleet, agent: str, who: tuple[str, ...], policy: str, becomes: State
+) -> None:
+    """A job, or a queued request, that its owner or who may has cancelled before it came is not taken."""
+    allow(job_fleet, "job", policy)
+    clients = {one: job_fleet.client(one, state=f"state-{one}") for one in ("alice", "bob")}
+    sender = clients["alice"]._hub.request_sender
+    requestid, nonce = new_request_id("cert=alice")
+    for one in who:
+        replies = clients[one].rpc("job", "cancel", job=requestid, nodes=["n1"])
+        assert replies.stats["failed"] == 1, replies.rows()
+    now, collective = time.time(), job_fleet.fleet.collective
+    common: dict[str, Any] = {
+        "id": requestid,
+        "collective": collective,
+        "session": "before",
+        "created": now,
+    }
+    inputs = {"file": str(job_fleet.marks), "text": "ran"}
+    job = Job(
+        revision=1,
+        author="cert=alice",
+        agent="mark",
+        action="once",
+        data=inputs,
+        when=When(at=(datetime.now(UTC) + timedelta(hours=1)).strftime("%FT%T"), tz="UTC"),
+        **common,
+    )
+    request = Request(
+        nonce=nonce,
+        caller="cert=alice",
+        agent=agent,
+        action="submit" if agent == "job" else "once",
+        data=as_fields(sender.job(job)) if agent == "job" else inputs,
+        via=Via.QUEUE,
+        identity="n1",
+        expires=now + 600,
+        **common,
+    )
+    message = sender.seal("n1", request)
+    with Bare(job_fleet.fleet.broker).connect() as bare:
+        bare.subscribe(destinations.reply(collective, "cert=alice", "before"), ack="auto")
+        headers = {SIGNATURE: message.signature, CERTIFICATE: message.certificate}
+        bare.send(message.destination, message.body, headers)
+        said = read_reply(bare.get("MESSAGE").body)
+    assert said.requestid == requestid
+    assert said.state is becomes
+    if becomes is State.FAILED:
+        names = " and ".join(f"cert={one}" for one in who)
+        assert said.statusmsg == f"cancelled by {names}, before it came"
+        assert job_fleet.runs().total() == 0

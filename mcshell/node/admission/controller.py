@@ -243,6 +243,14 @@ class AdmissionController:
         why = self._authorisation.denied(host, request.caller, "job", "edit", request.data, owner)
         return None if why is None else self.deny(request, host, f"{why}: it is a job of {owner}")
 
+    def may_cancel(self, host: Host, callers: str, job: str, owner: str) -> bool:
+        """Whether one of these callers (with spaces) may end what is `owner`'s."""
+        return any(
+            one == owner
+            or not self._authorisation.denied(host, one, "job", "edit", {"job": job}, owner)
+            for one in callers.split()
+        )
+
     def refuse(
         self, host: Host, reason: Reason, detail: str, requestid: str, via: Via, caller: str = ""
     ) -> None:

@@ -113,8 +113,10 @@ class JobManager:
         identity = lifecycle.host.identity
         with self._scheduler.lock:
             known = self._spool.jobs.get((identity, job.id))
-            if known is not None and not known.revision and known.author == job.author:
-                return Outcome(State.FAILED, 1, known.statusmsg)
+            if known is not None and not known.revision:
+                host, by = lifecycle.host, known.author
+                if self._controller.may_cancel(host, by, job.id, job.author):
+                    return Outcome(State.FAILED, 1, known.statusmsg)
             if known is not None and known.revision:
                 return None
             lifecycle.check_job(request, job)
@@ -278,8 +280,11 @@ class JobManager:
             row, work = self._spool.jobs.get(key), self._spool.get(key)
             if work is not None and work.kind == "request":
                 return self._cancel_request(work, request)
-            if row is None:
-                self._entomb(identity, request, f"cancelled by {request.caller}, before it came")
+            callers = [] if row is None or row.revision else row.author.split()
+            if row is None or (callers and request.caller not in callers):
+                callers.append(request.caller)
+                text = f"cancelled by {' and '.join(callers)}, before it came"
+                self._entomb(identity, request, text, callers)
             if row is None or not row.revision:
                 job = request.data["job"]
                 raise AgentError(f"no job {job} here; if it still comes, it is not taken")
@@ -313,7 +318,7 @@ class JobManager:
             raise AgentError(f"it is {work.state} already")
         text = f"cancelled by {request.caller}"
         if not self._scheduler.end_queued(work, Outcome(State.FAILED, StatusCode.FAILED, text)):
-            self._entomb(work.identity, request, text)
+            self._entomb(work.identity, request, text, [request.caller])
             self._stop(work.key)  # its reply comes when its processes have ended
         return {
             "job": work.id,
@@ -323,8 +328,11 @@ class JobManager:
             "state": CANCELLED,
         }
 
-    def _entomb(self, identity: str, request: Request, text: str) -> None:
-        """Remember that a job is not to be, which is not here yet, or no job to itself."""
+    def _entomb(self, identity: str, request: Request, text: str, callers: Sequence[str]) -> None:
+        """Remember that a job is not to be, which is not here yet, or no job to itself.
+
+        Whose it is nobody knows before it comes, so each of these callers may be in the right.
+        """
         now = time.time()
         row = JobRow(
             identity=identity,
@@ -332,7 +340,7 @@ class JobManager:
             revision=0,
             owner=request.caller,
             session=request.session,
-            author=request.caller,
+            author=" ".join(callers),
             collective=request.collective,
             name="",
             agent="",

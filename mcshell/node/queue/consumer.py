@@ -424,7 +424,9 @@ class QueueIntake:
     ) -> Outcome | None:
         """The last reply to what its caller has cancelled, or to one of whom too much waits here."""
         request = admitted.request
-        if gone is not None and gone[0] == request.caller:
+        if gone is not None and self._controller.may_cancel(
+            host, gone[0], request.id, request.caller
+        ):
             outcome: Outcome | None = Outcome(State.FAILED, StatusCode.FAILED, gone[1])
         else:
             outcome = self._too_many(request, host.identity, waiting)

@@ -3,8 +3,8 @@
 A newer list is put in force at once, kept in the node's state and audited; at the next start it
 is loaded beside the administrator's (`pki.crl`), and the newer of the two counts.
 
-What carriers cost is bounded: they have signed before anything is read, the same text is read once, and
-of each carrier one text a second at most.
+What carriers cost is bounded: they have signed before anything is read, the same text is read once while
+the same CAs are trusted, and of each carrier one text a second at most.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Revocation:
 
         `identity` is the node that was asked, `caller` who carried it, for the audit.
         """
-        return self._put(_digest(pem), lambda: self._verifier.update_crl(pem), identity, caller)
+        return self._put(
+            self._digest(pem), lambda: self._verifier.update_crl(pem), identity, caller
+        )
 
     def update_carried(self, lists: Sequence[bytes], identity: str, caller: str) -> bool:
         """Do as `update` with lists in DER that somebody brought: of each one text a second at most.
@@ -67,7 +69,7 @@ class Revocation:
         Raises:
             Rejected: TOO_OFTEN when he brought another one within the second; as `update`.
         """
-        digest = _digest(b"".join(lists))
+        digest = self._digest(b"".join(lists))
         self._refuse_often(digest, caller)
         return self._put(digest, lambda: self._verifier.update_lists(lists), identity, caller)
 
@@ -82,7 +84,7 @@ class Revocation:
             return False
         text = pem.encode()
         try:
-            self._refuse_often(_digest(text), request.caller)
+            self._refuse_often(self._digest(text), request.caller)
             return self.update(text, identity, request.caller)
         except Rejected as refusal:
             log.info("a revocation list that is not taken: %s", refusal)
@@ -139,6 +141,6 @@ class Revocation:
         except OSError as error:
             log.error("%s: %s", self._path, error.strerror)  # noqa: TRY400  the cause is in the line
 
-
-def _digest(pem: bytes) -> bytes:
-    return hashlib.sha256(pem).digest()
+    def _digest(self, text: bytes) -> bytes:
+        """The name of a text and of whom it was judged by: of a CA that comes later its list counts."""
+        return hashlib.sha256(hashlib.sha256(text).digest() + self._verifier.ca_pem).digest()

@@ -209,7 +209,8 @@ class Verifier:
     ) -> None:
         self._newer_cas = newer_cas
         self._operators = tuple(operators)
-        self._ca_pem = ca_pem
+        self.ca_pem = ca_pem
+        """The CAs that are trusted now."""
         self._anchors = _trusted(ca_pem, self._operators)
         self._crl_max_age = crl_max_age
         self._refuse_expired_crl = refuse_expired_crl
@@ -280,11 +281,11 @@ class Verifier:
         Raises:
             ConfigError: one of them is none.
         """
-        if ca_pem == self._ca_pem:
+        if ca_pem == self.ca_pem:
             return False
         anchors = _trusted(ca_pem, self._operators)
         with self._taking:
-            self._ca_pem = ca_pem
+            self.ca_pem = ca_pem
             if anchors == self._anchors:
                 return False
             keys = {anchor.key for anchor in anchors}

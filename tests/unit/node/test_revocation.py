@@ -14,7 +14,7 @@ from mcshell.errors import Reason, Rejected
 from mcshell.node.audit.log import AuditLog
 from mcshell.node.revocation import Revocation
 from mcshell.pki import Authority
-from mcshell.wire.documents.signatures import Verifier
+from mcshell.wire.documents.signatures import Signer, Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,13 +58,13 @@ class Node:
         self.verifier = _Reads(authority.ca_pem)
         self.revocation = Revocation(self.verifier, self.path, self.audit)
 
-    def refuses(self, pem: bytes, *, asked: bool = False, by: str = "cert=sup1") -> Reason | None:
-        """Bring it a list, in a request or a document; why it is refused, or None."""
+    def refuses(self, *pem: bytes, asked: bool = False, by: str = "cert=sup1") -> Reason | None:
+        """Bring it lists, in a request or a document; why they are refused, or None."""
         try:
             if asked:
-                self.revocation.update(pem, "web1", "cert=alice")
+                self.revocation.update(b"".join(pem), "web1", "cert=alice")
             else:
-                self.revocation.update_carried([der(pem)], "web1", by)
+                self.revocation.update_carried([*map(der, pem)], "web1", by)
         except Rejected as refusal:
             return refusal.reason
         return None
@@ -126,3 +126,22 @@ def test_the_same_junk_is_read_once_and_refused_each_time(node):
         assert node.refuses(b"junk", asked=True) is Reason.BAD_CERTIFICATE
     assert (node.verifier.reads, node.events()) == (1, ["refused"] * 2)
     assert node.counted() == 50
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_list_of_a_ca_that_is_trusted_meanwhile_is_taken(node, authority, tmp_path, alone, asked):
+    """The text that was passed over, or refused, before its CA was trusted counts when it is brought again."""
+    new = Authority.init(tmp_path / "new")
+    mallory = Signer.from_pem(*new.issue_pem("mallory", "operator"))
+    new.revoke("mallory")
+    lists = [new.crl_pem] if alone else [authority.crl_pem, new.crl_pem]
+    assert node.refuses(*lists, asked=asked) is (Reason.FOREIGN_CA if alone else None)
+    assert node.verifier.use_cas(authority.ca_pem + new.ca_pem)
+    assert node.refuses(*lists, asked=asked, by="cert=sup2") is None
+    with pytest.raises(Rejected) as refused:
+        node.verifier.examine(mallory.certificate, now=time.time())
+    assert refused.value.reason is Reason.REVOKED
+    reads = node.verifier.reads
+    assert node.refuses(*lists, asked=asked, by="cert=sup3") is None
+    assert node.verifier.reads == reads

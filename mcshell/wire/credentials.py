@@ -83,6 +83,7 @@ def load_cas(pki: PKISettings) -> bytes:
 
 def load_verifier(pki: PKISettings, cache: CertificateCache | None = None) -> Verifier:
     """Read CA and CRL only, for those whose keys come from elsewhere."""
+    files = _TrustFiles(pki)
     cas, lists = load_cas(pki), _lists(pki.crl)
     try:
         return Verifier(
@@ -92,7 +93,8 @@ def load_verifier(pki: PKISettings, cache: CertificateCache | None = None) -> Ve
             crl_max_age=pki.crl_max_age,
             refuse_expired_crl=pki.refuse_expired_crl,
             cache=cache,
-            newer_cas=_CAFile(pki).newer,
+            newer_cas=files.newer,
+            newer_lists=lambda: _lists(pki.crl),
         )
     except ConfigError as error:
         name, path = ("pki.crl", pki.crl) if error.key == "pki.crl" else ("pki.ca", pki.ca)
@@ -144,15 +146,15 @@ def connector(
     )
 
 
-class _CAFile:
-    """The file of the trusted CAs, which the administrator may change while we work."""
+class _TrustFiles:
+    """The files of the trusted CAs and their lists, which the administrator may change while we work."""
 
     def __init__(self, pki: PKISettings) -> None:
         self._pki = pki
         self._stamp = self._look()
 
     def newer(self) -> bytes | None:
-        """What is in it, if it is another than it was; raises ConfigError where it cannot be used."""
+        """The CAs, if one of the files is another than it was; raises ConfigError where they cannot be used."""
         stamp = self._look()
         if stamp == self._stamp:
             return None
@@ -160,11 +162,15 @@ class _CAFile:
         return load_cas(self._pki)
 
     def _look(self) -> object:
-        try:
-            status = _ca(self._pki).stat()
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+        return [_stamp(path) for path in (_ca(self._pki), self._pki.crl)]
+
+
+def _stamp(path: Path | None) -> object:
+    try:
+        status = None if path is None else path.stat()
+    except OSError:
+        return None
+    return status and (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 class _PluggedKey:

@@ -32,11 +32,11 @@ from mcshell.wire.documents.trust import (
     MAX_NUMBER,
     UNPARSABLE,
     Anchor,
+    anchor_of,
     load_anchors,
     load_crls,
     load_lists,
     refuse_unfit,
-    weakly_signed,
 )
 
 if TYPE_CHECKING:
@@ -191,6 +191,7 @@ class Verifier:
         cache: the file where examined certificates are kept beyond this process.
         newer_cas: the trusted CAs as they are now, where they were changed since it was asked last. It
             is asked where one is lacking, so that nothing of a CA that came in the meantime is refused.
+        newer_lists: their revocation lists as they are now; asked where there are newer CAs.
 
     Raises:
         ConfigError: a CA that is none, or a CRL that is not signed by one of them.
@@ -206,8 +207,9 @@ class Verifier:
         refuse_expired_crl: bool = False,
         cache: CertificateCache | None = None,
         newer_cas: Callable[[], bytes | None] = lambda: None,
+        newer_lists: Callable[[], bytes | None] = lambda: None,
     ) -> None:
-        self._newer_cas = newer_cas
+        self._newer_cas, self._newer_lists = newer_cas, newer_lists
         self._operators = tuple(operators)
         self.ca_pem = ca_pem
         """The CAs that are trusted now."""
@@ -225,12 +227,15 @@ class Verifier:
         self._certified: dict[tuple[str, str, bytes], tuple[_Leaf, ...]] = {}
         self._cache = cache
         self._points: dict[bytes, bytes] = {}
-        if crl_pem:
-            try:
-                self._take(load_crls(crl_pem, list(self._anchors), points=None))
-            except Rejected as error:
-                raise ConfigError(f"the CRL: {error.detail}", "pki.crl") from error
-            self._points |= {key: one.point for key, one in self._revocations.items() if one.point}
+        self._install(crl_pem, self._anchors)
+
+    def _install(self, crl_pem: bytes | None, anchors: Iterable[Anchor]) -> None:
+        """Take the administrator's own lists; raises ConfigError."""
+        try:
+            self._take(load_crls(crl_pem, list(anchors), points=None) if crl_pem else [])
+        except Rejected as error:
+            raise ConfigError(f"the CRL: {error.detail}", "pki.crl") from error
+        self._points |= {key: one.point for key, one in self._revocations.items() if one.point}
 
     @property
     def crl_number(self) -> int | None:
@@ -375,7 +380,7 @@ class Verifier:
         except UNPARSABLE as error:  # OpenSSL takes more than we can read
             raise Rejected(Reason.BAD_CERTIFICATE, f"does not parse: {error}") from None
         try:
-            anchor = _anchor_of(certificate, self._anchors)
+            anchor = anchor_of(certificate, self._anchors)
         except Rejected:
             return
         self._refuse_revoked_ca(anchor)
@@ -508,6 +513,7 @@ class Verifier:
         with self._looking:
             try:
                 if (pem := self._newer_cas()) is not None:
+                    self._install(self._newer_lists(), _trusted(pem, self._operators))
                     self.use_cas(pem)
             except ConfigError as error:
                 log.warning("the CAs stay as they were: %s", error)
@@ -527,7 +533,7 @@ class Verifier:
         """Parse a certificate and check its chain."""
         try:
             certificate = x509.load_der_x509_certificate(_decode(text))
-            anchor = _anchor_of(certificate, anchors)
+            anchor = anchor_of(certificate, anchors)
             identity = identity_of(certificate, self._operators)
             refuse_unfit(certificate, identity.kind)
             key = certificate.public_key()
@@ -550,21 +556,6 @@ def _out_of_dates(who: str, dated: Identity | Anchor, now: float) -> Rejected:
     return Rejected(
         Reason.CERT_EXPIRED, f"{who}: out of its dates, {first} to {last}: it is {here} here"
     )
-
-
-def _anchor_of(certificate: x509.Certificate, anchors: Iterable[Anchor]) -> Anchor:
-    """The CA that has issued a certificate; raises Rejected where it is none of them."""
-    for anchor in anchors:
-        try:
-            certificate.verify_directly_issued_by(anchor.certificate)
-        except (*UNPARSABLE, InvalidSignature):
-            continue
-        return anchor
-    if (
-        why := weakly_signed(certificate)
-    ) is not None:  # which `cryptography` does not check at all
-        raise Rejected(Reason.BAD_CERTIFICATE, why)
-    raise Rejected(Reason.FOREIGN_CA, f"issued by {certificate.issuer.rfc4514_string()[:120]!r}")
 
 
 def _trusted(ca_pem: bytes, operators: Sequence[str]) -> dict[Anchor, bytes]:

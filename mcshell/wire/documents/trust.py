@@ -24,7 +24,7 @@ from mcshell.pki.keys import der_of, refuse_weak
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mcshell.pki import Kind
 
@@ -34,6 +34,7 @@ __all__ = [
     "UNPARSABLE",
     "Anchor",
     "Revocations",
+    "anchor_of",
     "load_anchors",
     "load_crls",
     "load_lists",
@@ -191,6 +192,21 @@ def _no_anchor(certificate: x509.Certificate) -> str | None:
     except ValueError as error:
         return f"is a CA with {error}"
     return None
+
+
+def anchor_of(certificate: x509.Certificate, anchors: Iterable[Anchor]) -> Anchor:
+    """The CA that has issued a certificate; raises Rejected where it is none of them."""
+    for anchor in anchors:
+        try:
+            certificate.verify_directly_issued_by(anchor.certificate)
+        except (*UNPARSABLE, InvalidSignature):
+            continue
+        return anchor
+    if (
+        why := weakly_signed(certificate)
+    ) is not None:  # which `cryptography` does not check at all
+        raise Rejected(Reason.BAD_CERTIFICATE, why)
+    raise Rejected(Reason.FOREIGN_CA, f"issued by {certificate.issuer.rfc4514_string()[:120]!r}")
 
 
 def refuse_unfit(certificate: x509.Certificate, kind: Kind) -> None:

@@ -11,11 +11,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mcshell.config import PKISettings
 from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import Authority
 from mcshell.pki.certificates import build_ca, build_crl, key_identifier
 from mcshell.pki.chain import lacking
 from mcshell.pki.keys import dump_private
+from mcshell.wire.credentials import load_verifier
 from mcshell.wire.documents.signatures import Signer, Verifier
 
 BODY = b'{"v":1}'
@@ -308,3 +310,39 @@ def test_a_key_goes_on_while_any_of_its_certificates_is_good(old):
     verifier = Verifier(old.ca_pem, crl_pem=taken_back(old, taken.identity.serial))
     said = [reason(verifier, one) for one in (good, taken, ended)]
     assert said == [None, Reason.REVOKED, None]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_list_beside_a_ca_that_came_meanwhile_counts(old, new, tmp_path, alone):
+    """Whoever takes the CAs from their file anew takes the lists from theirs, as a start would."""
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "crl")}
+    good, mallory = signer_of(new, "alice"), signer_of(new, "mallory")
+    new.revoke("mallory")
+    files["ca"].write_bytes(old.ca_pem)
+    files["crl"].write_bytes(old.crl_pem)
+    verifier = load_verifier(PKISettings(**files))
+    assert reason(verifier, mallory) is Reason.FOREIGN_CA
+    files["crl"].write_bytes(new.crl_pem if alone else old.crl_pem + new.crl_pem)
+    files["ca"].write_bytes(old.ca_pem + new.ca_pem)
+    assert reason(verifier, mallory) is Reason.REVOKED
+    assert reason(verifier, good) is None
+
+
+@pytest.mark.parametrize("text", [b"", b"junk"])
+def test_a_ca_comes_only_with_a_list_that_can_be_used(old, new, tmp_path, caplog, text):
+    """As at a start; it is looked at again once one of the files is another."""
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "crl")}
+    alice, mallory = signer_of(new, "alice"), signer_of(old, "mallory")
+    old.revoke("mallory")
+    files["ca"].write_bytes(old.ca_pem)
+    files["crl"].write_bytes(old.crl_pem)
+    verifier = load_verifier(PKISettings(**files))
+    files["crl"].write_bytes(text)
+    files["ca"].write_bytes(old.ca_pem + new.ca_pem)
+    for _ in range(2):
+        assert reason(verifier, alice) is Reason.FOREIGN_CA
+    assert reason(verifier, mallory) is Reason.REVOKED
+    assert caplog.text.count("the CAs stay as they were: ") == 1
+    files["crl"].write_bytes(old.crl_pem + new.crl_pem)
+    assert reason(verifier, alice) is None
+    assert reason(verifier, mallory) is Reason.REVOKED

@@ -120,6 +120,14 @@ def test_an_error_in_place_of_connected(server: Callable) -> None:
     assert text == "Bad CONNECT: Virtual host '/' access denied"
 
 
+@pytest.mark.parametrize("first", ["RECEIPT\nreceipt-id:1", "SEND\ndestination:/queue/q"])
+def test_another_frame_in_place_of_connected(server: Callable, first: str) -> None:
+    """A server that begins with another frame than CONNECTED is named by it, whatever comes after."""
+    said = f"{first}\n\n\0CONNECTED\nversion:1.2\nserver:mcshell/1\n\n\0"
+    text = f"said {first.split(maxsplit=1)[0]} where CONNECTED is meant"
+    assert reason(server(said.encode()), timeout=2.0) == text
+
+
 def test_a_refused_port() -> None:
     """Nobody listens: the system's reason, at once."""
     with socket.socket() as unused:

@@ -57,6 +57,7 @@ STALL = 20.0  # seconds, at least, in which the broker must take some of what we
 _LARGEST = 128 << 20
 _LARGEST_HEAD = 16 << 20
 _MOST_HEADERS = 100_000
+_ANSWERS = ("CONNECTED", "ERROR")
 
 
 class _Forward(logging.Handler):
@@ -254,6 +255,9 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
             self._transport.send(dump(Frame("STOMP", headers | login)))
         answered = self._answered.wait(timeout)
         answer = self._answer
+        if answer is not None and answer.command not in _ANSWERS:
+            why = f"said {answer.command} where CONNECTED is meant"
+            raise ConnectError(self.endpoint.url, why)
         if answer is None or answer.command != "CONNECTED":
             silence = f"accepted the connection but said nothing for {timeout:.1f} s"
             unknown = _UNKNOWN if self.refusal and self.endpoint.tls and not login else ""

@@ -383,7 +383,7 @@ class Verifier:
             anchor = anchor_of(certificate, self._anchors)
         except Rejected:
             return
-        self._refuse_revoked_ca(anchor)
+        self._refuse_revoked_ca(self._vouching(anchor, time.time()))
         revocations = self._revocations.get(anchor.key)
         if revocations is not None and certificate.serial_number in revocations.serials:
             raise Rejected(Reason.REVOKED, f"serial {certificate.serial_number:x}")
@@ -423,7 +423,7 @@ class Verifier:
 
     def _check_issuer(self, leaf: _Leaf, now: float, *, stale: bool) -> None:
         """Whether its CA still vouches for a certificate, whatever that one's dates; raises Rejected."""
-        identity, anchor = leaf.identity, self._begun(leaf.anchor, now)
+        identity, anchor = leaf.identity, self._vouching(leaf.anchor, now)
         if not anchor.not_before <= now <= anchor.not_after:
             raise _out_of_dates(f"the CA {anchor.name}", anchor, now)
         self._refuse_revoked_ca(anchor)
@@ -439,18 +439,26 @@ class Verifier:
 
     def _refuse_revoked_ca(self, anchor: Anchor) -> None:
         """Refuse what an intermediate has issued that a CA above it has taken back."""
+        if (serial := self._revoked_above(anchor)) is not None:
+            raise Rejected(Reason.REVOKED, f"the CA {anchor.name}, serial {serial:x}")
+
+    def _revoked_above(self, anchor: Anchor) -> int | None:
         for key, serial in anchor.above:
             revocations = self._revocations.get(key)
             if revocations is not None and serial in revocations.serials:
-                raise Rejected(Reason.REVOKED, f"the CA {anchor.name}, serial {serial:x}")
+                return serial
+        return None
 
-    def _begun(self, anchor: Anchor, now: float) -> Anchor:
-        """The certificate of a CA's key by which it vouches: a later one only once that has begun."""
-        if anchor.not_before <= now:
+    def _vouching(self, anchor: Anchor, now: float) -> Anchor:
+        """The certificate of a CA's key by which it vouches: the longest that is in force and not taken back."""
+        if self._stands(anchor, now):
             return anchor
         name = anchor.subject, anchor.key
         same = (one for one in self._anchors if (one.subject, one.key) == name)
-        return next((one for one in same if one.not_before <= now <= one.not_after), anchor)
+        return next((one for one in same if self._stands(one, now)), anchor)
+
+    def _stands(self, anchor: Anchor, now: float) -> bool:
+        return anchor.not_before <= now <= anchor.not_after and self._revoked_above(anchor) is None
 
     def _lives_on(self, leaf: _Leaf, now: float, *, stale: bool) -> bool:
         """Whether another certificate of an ended one's owner, and so of its key, is good."""

@@ -275,6 +275,25 @@ def test_a_ca_under_another_of_its_name_is_no_root(new):
     assert not lacking([between, new.certificate])
 
 
+def test_a_ca_stands_as_long_as_one_of_its_certificates_does(new):
+    """Of two for one key the list above takes one back: the other vouches, for leaves and brokers; not when both are."""
+    below, key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    long, short = (of_ca(below, new.cas[0].key, begin=-9, end=end) for end in (900, 9))
+    leaf = of_ca(key, below, begin=-1, end=1, leaf=True)
+    signer, der = Signer(leaf, key), leaf.public_bytes(Encoding.DER)
+    for first, second in ((long, short), (short, long)):
+        pem = new.ca_pem + b"".join(one.public_bytes(Encoding.PEM) for one in (first, second))
+        for gone in (long, short):
+            verifier = Verifier(pem, crl_pem=taken_back(new, gone.serial_number))
+            assert reason(verifier, signer) is None
+            verifier.refuse_revoked(der)
+        both = taken_back(new, long.serial_number, short.serial_number)
+        verifier = Verifier(pem, crl_pem=both)
+        assert reason(verifier, signer) is Reason.REVOKED
+        with pytest.raises(Rejected, match="revoked"):
+            verifier.refuse_revoked(der)
+
+
 @pytest.mark.parametrize("flaw", ["", "revoked", "ended"])
 def test_a_key_goes_on_under_no_ca_that_is_not_good(new, flaw):
     """A certificate of an intermediate that is taken back, or over, revives none that has ended."""

@@ -423,10 +423,12 @@ class Verifier:
 
     def _check_issuer(self, leaf: _Leaf, now: float, *, stale: bool) -> None:
         """Whether its CA still vouches for a certificate, whatever that one's dates; raises Rejected."""
-        identity, anchor = leaf.identity, self._vouching(leaf.anchor, now)
-        if not anchor.not_before <= now <= anchor.not_after:
-            raise _out_of_dates(f"the CA {anchor.name}", anchor, now)
-        self._refuse_revoked_ca(anchor)
+        identity, anchor = leaf.identity, leaf.anchor
+        if anchor.above or not anchor.not_before <= now <= anchor.not_after:
+            anchor = self._vouching(anchor, now)
+            if not anchor.not_before <= now <= anchor.not_after:
+                raise _out_of_dates(f"the CA {anchor.name}", anchor, now)
+            self._refuse_revoked_ca(anchor)
         revocations = self._revocations.get(anchor.key)
         if revocations is None:
             if self._crl_max_age is not None and not stale:

@@ -536,16 +536,15 @@ class Client:
     def sql(self, text: str, /, *, session: str | None = None, **values: Any) -> pd.DataFrame:
         """Ask all sessions of this machine (or one) in SQL; `analysis.sql` says what there is.
 
-        `values` are those of `:name` in it: `client.sql("… WHERE sender = :node", node="web1")`.
+        `values` are those of `:name` in it: `client.sql("… WHERE sender = :node", node="web1")`; of
+        a list `IN (SELECT value FROM json_each(:nodes))` has the values.
         Raises UsageError with what SQLite says of it, SessionError where there is no such session.
         """
         forking.check(self._process)
         from mcshell.client.analysis import sql  # noqa: PLC0415 - few lines ask in SQL
-        from mcshell.ddl.types import coerce  # noqa: PLC0415 - as above
 
         asked = sql.sources(self.settings, self.ddls, session=session, first=self.session.name)
-        plain = {name: coerce("any", value) for name, value in values.items()}
-        return table.frame_of_rows(*sql.query(asked, text, plain))
+        return table.frame_of_rows(*sql.query(asked, text, values))
 
     def causes(self, node: str, request: str | None = None) -> list[Cause]:
         """Why there is no reply of a node, the most likely cause first; as `causes_each`."""

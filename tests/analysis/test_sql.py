@@ -112,6 +112,16 @@ def test_replies_are_rows_with_json(session: Path) -> None:
     assert raw == "/w=="
 
 
+def test_lists_and_hashes_are_rows(session: Path) -> None:
+    """What is nested opens into rows by json_each and json_tree; a list is a value in Python, too."""
+    text = "SELECT DISTINCT e.key FROM replies, json_each(data) e WHERE sender = 'web1'"
+    assert set(query(asked(session), text)[1]) == {("version",), ("os",), ("raw",)}
+    text = "SELECT DISTINCT fullkey FROM replies, json_tree(data) t WHERE t.atom = 'Debian'"
+    assert query(asked(session), text)[1] == [("$.os.name",)]
+    text = "SELECT DISTINCT sender FROM replies WHERE sender IN (SELECT value FROM json_each(:some))"
+    assert query(asked(session), text, {"some": ["db1", "z\u00fcrich"]})[1] == [("db1",)]
+
+
 def test_tables_join(session: Path) -> None:
     """Ledger, requests and replies are asked together; names given twice stay apart."""
     columns, rows = query(

@@ -194,6 +194,17 @@ def test_what_a_pickle_says_is_retried_by_nobody(client: Client, echoes: Fleet) 
             travelled(asked).failed.mco.retry()
 
 
+def test_lists_are_values_of_a_query(client: Client) -> None:
+    """As JSON, in Python as in a notebook's line; what is no value is named, in an error of ours."""
+    text = "SELECT value FROM json_each(:nodes)"
+    for nodes in (["web1", "z\u00fcrich"], pd.Series(["web1", "z\u00fcrich"])):
+        assert list(client.sql(text, nodes=nodes)["value"]) == ["web1", "z\u00fcrich"]
+    assert list(client.sql("SELECT :one ->> '$.a' AS a", one={"a": 1})["a"]) == [1]
+    for wrong in (pd.DataFrame({"sender": ["web1"]}), [b"\xff"]):
+        with pytest.raises(UsageError, match="^sql: :nodes: "):
+            client.sql(text, nodes=wrong)
+
+
 def test_sql_asks_all_sessions(client: Client, echoes: Fleet) -> None:
     """Typed and joined with facts, over the sessions of other processes too; values are bound."""
     with echoes.client(state="state-df-mco", session="elsewhere") as other:

@@ -10,7 +10,7 @@ nodes      sender, seen, version, facts, classes, agents, collective, trust: wha
 
 And for each action that was asked, `"package.status"`, also called `package_status`: its replies with
 a column for each output of the DDL, of its type, and `facts`. What is nested (`data`, `facts`, `inputs`)
-is JSON: `facts ->> '$.os.name'`. An output that is not of its type is only in `data`.
+is JSON: `facts ->> '$.os.name'`, `json_each(facts, '$.mountpoints')`. An output that is not of its type is only in `data`.
 
 These are views. What only the files may know (the signed bytes) is out of reach, outputs are read from
 the replies when a query looks at them, and no text of a node's becomes SQL.
@@ -33,6 +33,7 @@ from mcshell.client.rpc.outputs import FIXED, MOST, outputs_of
 from mcshell.client.session.session import stores
 from mcshell.client.store.bodies import whole
 from mcshell.client.store.records import data_of
+from mcshell.ddl.types import coerce
 from mcshell.errors import ConfigError, DDLError, SessionError, UsageError, did_you_mean
 from mcshell.table import distinct
 from mcshell.values import dataclass
@@ -86,6 +87,7 @@ CREATE TEMP VIEW {name} AS SELECT requestid, created, author AS sender, state, s
     inputs, output(session, requestid, author, sequence) AS data, {facts} AS facts
     FROM asked CROSS JOIN targets USING (requestid) WHERE agent = {agent} AND action = {action};
 """
+_LISTS = "SELECT 1 FROM json_each('[]'), json_tree('[]')"
 _TAKEN = (*FIXED, "created", "session", "inputs", "data", "facts")
 _NAMES = ("requests", "ledger", "replies", "nodes")
 _WORD = re.compile(r"[a-z0-9_-]{1,64}")
@@ -205,10 +207,12 @@ def some_rows(
             known = f"known_{secrets.token_hex(8)}"
             _fill(db, asked, views, known)
             db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+            db.execute(_LISTS)  # they declare a table when first used, which a query may not
             db.set_authorizer(_allowing(views, known))
             # Python looks at its signals there, too.
             db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
-            cursor = db.execute(text, dict(values or {}))
+            given = {name: _parameter(name, value) for name, value in (values or {}).items()}
+            cursor = db.execute(text, given)
             if cursor.description is None:
                 raise UsageError("sql: a question is meant: SELECT …")
             rows, more = _fetched(cursor, bounds)
@@ -219,6 +223,15 @@ def some_rows(
             if str(error) == "interrupted" and time.monotonic() > end:
                 raise UsageError(f"sql: it took longer than {bounds.seconds:g} s") from error
             raise _refusal(error, views) from error
+
+
+def _parameter(name: str, value: Any) -> Any:
+    """What SQLite takes for a value: lists and hashes are JSON, as those of the tables are."""
+    try:
+        plain = coerce("any", value)
+        return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else plain
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"sql: :{name}: {error}") from error
 
 
 def _fetched(cursor: sqlite3.Cursor, bounds: QueryBounds) -> tuple[list[tuple[Any, ...]], bool]:

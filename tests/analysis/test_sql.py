@@ -118,7 +118,9 @@ def test_lists_and_hashes_are_rows(session: Path) -> None:
     assert set(query(asked(session), text)[1]) == {("version",), ("os",), ("raw",)}
     text = "SELECT DISTINCT fullkey FROM replies, json_tree(data) t WHERE t.atom = 'Debian'"
     assert query(asked(session), text)[1] == [("$.os.name",)]
-    text = "SELECT DISTINCT sender FROM replies WHERE sender IN (SELECT value FROM json_each(:some))"
+    text = (
+        "SELECT DISTINCT sender FROM replies WHERE sender IN (SELECT value FROM json_each(:some))"
+    )
     assert query(asked(session), text, {"some": ["db1", "z\u00fcrich"]})[1] == [("db1",)]
 
 

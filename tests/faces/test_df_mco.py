@@ -201,7 +201,7 @@ def test_lists_are_values_of_a_query(client: Client) -> None:
         assert list(client.sql(text, nodes=nodes)["value"]) == ["web1", "z\u00fcrich"]
     assert list(client.sql("SELECT :one ->> '$.a' AS a", one={"a": 1})["a"]) == [1]
     for wrong in (pd.DataFrame({"sender": ["web1"]}), [b"\xff"]):
-        with pytest.raises(UsageError, match="^sql: :nodes: "):
+        with pytest.raises(UsageError, match=r"^sql: :nodes: "):
             client.sql(text, nodes=wrong)
 
 

@@ -301,6 +301,13 @@ def test_a_name_that_nobody_knows_is_a_row(fleet):
     assert [one.returncode for one in told] == [0, 5]
 
 
+def test_who_is_not_asked_is_told_once(fleet):
+    """Also where they were looked for twice: among the known, then, being few, by discovery."""
+    with knowing(fleet, "once") as alice:
+        alice.rpc("rpcutil", "ping", facts="role=web", identities=["web1", "ghost"])
+        assert alice.notices == [f"ghost: {methods.UNHEARD}"]
+
+
 def test_a_window_that_was_cut_short_finds_not_all(fleet):
     """Whoever has waited for less than usual has not asked all: the next one waits for them."""
     with fleet.client(state="hasty") as alice:

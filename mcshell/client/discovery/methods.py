@@ -461,11 +461,14 @@ class Finder:
         if names := [name for name in names if name not in found.answers]:
             self._tell(f"{fold(names)}: {_MISDATED}")
 
-    def remembered(self, targeting: Targeting, agent: str) -> Discovered | None:
+    def remembered(
+        self, targeting: Targeting, agent: str, fits: Callable[[int], bool]
+    ) -> Discovered | None:
         """The targets of a broadcast that changes nothing, from what is known (§5).
 
         None where that is not as good as to ask all: it is wanted that they be asked, only they can
-        tell whether they match, or too little of what is known is fresh. Of those that match, who is
+        tell whether they match, or too little of what is known is fresh; nor where so many do not
+        fit, and nothing is told then of what is found anew. Of those that match, who is
         not fresh is asked, each by itself, and is a target all the same where there is no answer, as
         in discovery.
         """
@@ -490,7 +493,7 @@ class Finder:
         if stale:
             _renew(search, stale)
             known = search.known_names()
-        if not known:
+        if not known or not fits(len(known)):
             return None
         found = Discovered(names=list(known), elapsed=time.time() - began)
         self._tell_misdated(search, found)

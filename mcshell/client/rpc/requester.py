@@ -199,10 +199,10 @@ class Requester:
         if route(ask, _MANY) is not Via.BROADCAST:
             return None
         self._renew()
-        found = self._discovery.remembered(ask.targeting, ask.agent)
-        if found is None or route(ask, len(found.names)) is not Via.BROADCAST:
-            return None  # whoever is asked one by one is found first
-        return found
+        # Whoever is asked one by one is found first.
+        return self._discovery.remembered(
+            ask.targeting, ask.agent, lambda count: route(ask, count) is Via.BROADCAST
+        )
 
     def check_ttl(self, ttl: float | None) -> None:
         """Refuse here (UsageError) what every node would refuse unheard: it would be `pending` to its end."""

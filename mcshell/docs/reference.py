@@ -125,6 +125,12 @@ def entry(name: str) -> str:
     return "\n".join(found)
 
 
+def words() -> set[str]:
+    """All names of which `entry` has something to say."""
+    groups = [group for make in PAGES.values() for group in make().groups]
+    return {one.name for group in groups for one in group.entries} | {one.title for one in groups}
+
+
 def settings() -> ReferencePage:
     """Every key of the configuration."""
     groups = [_section(f"[{name}]", name, cls) for name, cls in SECTIONS.items()]

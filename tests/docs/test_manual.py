@@ -173,10 +173,19 @@ def test_no_page_is_called_as_a_verb_or_a_word() -> None:
     assert taken & pages.names().keys() == set()
 
 
-def test_help_on_nothing_names_what_is_near() -> None:
-    """A page that was written wrongly is guessed, as a verb is."""
-    with pytest.raises(UsageError, match="did you mean settings"):
-        help_text(["setings"])
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("setings", "settings"),
+        ("client.timout", "client.timeout"),
+        ("silnt", "silent"),
+        ("package.staus", "package.status"),
+    ],
+)
+def test_help_on_nothing_names_what_is_near(written: str, meant: str) -> None:
+    """A page, or a word of the reference, that was written wrongly is guessed, as a verb is."""
+    with pytest.raises(UsageError, match=f"did you mean {re.escape(meant)}"):
+        help_text([written])
 
 
 def test_a_section_that_is_gone_is_an_error() -> None:

@@ -177,7 +177,7 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
             return f"unknown verb {words[0]!r}: without it, {words[1]!r} is one"
         if (asked := words[0].strip("?")) != words[0]:  # IPython's habit
             return f"unknown verb {words[0]!r} (here: {f'help {asked}'.rstrip()})"
-        known |= {name for pages in topics.parts().values() for name in pages} if helped else set()
+        known |= topics.words() if helped else set()
         near = did_you_mean(words[0], sorted(known))
         return f"unknown verb {words[0]!r}{near or ' (help lists them)'}"
     listed = ", ".join(inner)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["LANGUAGES", "parts", "text"]
+__all__ = ["LANGUAGES", "parts", "text", "words"]
 
 LANGUAGES: Final = ("filters", "times", "rows")
 """The small languages inside a line; each has a page."""
@@ -33,3 +33,10 @@ def text(name: str) -> str:
 
     found = pages.page(name).text if name in pages.names() else pages.entry(name)
     return markdown.plain(found) if found else ""
+
+
+def words() -> set[str]:
+    """All names of which `text` has something to say."""
+    from mcshell.docs import pages, reference  # noqa: PLC0415 - as above
+
+    return {*LANGUAGES, *pages.names(), *reference.words()}

@@ -472,9 +472,17 @@ def on_one_line(path: str) -> str:
     return path if path.isprintable() else repr(path)
 
 
+_MOST_WORDS = 10_000
+
+
 def did_you_mean(word: str, known: Iterable[str], *, limit: int = 3) -> str:
-    """Return " (did you mean …?)" with the known words nearest to `word`, or nothing."""
+    """Return " (did you mean …?)" with the known words nearest to `word`, or nothing.
+
+    Nor among too many: of 100,000 names the nearest is found in seconds.
+    """
     import difflib  # noqa: PLC0415 - a node that is not misused has no need of it
 
-    near = difflib.get_close_matches(word, list(dict.fromkeys(known)), n=limit, cutoff=0.6)
+    words = list(dict.fromkeys(known))
+    few = len(words) <= _MOST_WORDS
+    near = difflib.get_close_matches(word, words, n=limit, cutoff=0.6) if few else ()
     return f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -22,8 +22,8 @@ __all__ = [
     "conjunction",
     "depth",
     "disjunction",
-    "facts_of",
     "show",
+    "tests_of",
 ]
 
 _BARE_NAME = re.compile(r"(?!(?:and|or|not)\Z)[^\s()=!<>~'\"/][^\s()=!<>~'\"]*")
@@ -111,15 +111,15 @@ def depth(expression: Expression) -> int:
     return deepest
 
 
-def facts_of(expression: Expression) -> list[str]:
-    """The names of the facts that a tree asks for."""
+def tests_of(expression: Expression) -> list[FactTest | ClassTest]:
+    """What a tree asks of facts and classes."""
     match expression:
-        case FactTest(fact):
-            return [fact]
+        case FactTest() | ClassTest():
+            return [expression]
         case Not(operand):
-            return facts_of(operand)
+            return tests_of(operand)
         case And(operands) | Or(operands):
-            return [fact for operand in operands for fact in facts_of(operand)]
+            return [test for operand in operands for test in tests_of(operand)]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import threading
 import time
@@ -86,6 +87,31 @@ def test_a_fact_that_nobody_has_is_pointed_out(fleet: Fleet, line: str) -> None:
     """Nobody matches, or nobody has it: the names that come near are those that the nodes have said."""
     done = fleet.cli("-e", f"find; {line}")
     assert "no known node has a fact 'rol' (did you mean role" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("ping -F role=wbe", "no known node has role=wbe (did you mean web?)"),
+        ("find -S 'role=wbe and webserver'", "no known node has role=wbe (did you mean web?)"),
+        ("find -C websever", "no known node has a class 'websever' (did you mean webserver"),
+        ("rpc rpcutil ping -S websever", "no known node has a class 'websever' (did you mean"),
+        ("find -A rpcutl", "no known node has an agent 'rpcutl' (did you mean rpcutil?)"),
+        ("explain wbe1", "no known node is called 'wbe1' (did you mean web1"),
+    ],
+)
+def test_what_nobody_is_or_has_is_pointed_out(fleet: Fleet, line: str, told: str) -> None:
+    """A value, a class, an agent or a name that no known node has is told beside those written alike."""
+    done = fleet.cli("-e", f"find; {line}")
+    assert told in done.stderr
+
+
+def test_whoever_is_there_is_not_corrected(fleet: Fleet) -> None:
+    """Where each part is true of some node, or is a pattern, nobody is said to have mistyped."""
+    for words in (("-F", "role=web", "-C", "dbserver"), ("-C", "/websever/"), ("-F", "role=/wbe/")):
+        done = fleet.cli("-e", f"find; {shlex.join(('find', *words))}")
+        assert done.returncode == 1
+        assert "no known node" not in done.stderr
 
 
 @pytest.mark.parametrize("ttl", ["0s", "181d"])

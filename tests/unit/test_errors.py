@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.errors import MCShellError, TaskError
+from mcshell.errors import MCShellError, TaskError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,3 +36,10 @@ def test_an_error_keeps_its_data_in_another_process() -> None:
     """A task's has its reply, and the word for its state."""
     error = TaskError("web1: no such fact", "failed", "ab", {"value": 1})
     assert vars(pickle.loads(pickle.dumps(error))) == vars(error)
+
+
+def test_what_was_meant_is_not_looked_for_among_very_many() -> None:
+    """Of 100,000 names the nearest takes seconds to find: the line says then only what is wrong."""
+    names = [f"web{number:05}" for number in range(100_000)]
+    assert "web00001" in did_you_mean("wbe00001", names[:1000])
+    assert did_you_mean("wbe00001", names) == ""

@@ -233,7 +233,7 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
                 [
                     _refusals(answers, kept),
                     *_duplicates(answers, kept),
-                    *([] if names else _unknown_facts(search)),
+                    *([] if names else _unknown_terms(search)),
                     describe_rejections(search.queries.refused.since(began)),
                 ],
             )
@@ -262,9 +262,9 @@ def _described(search: DiscoveryQuery, names: Sequence[str]) -> dict[str, Answer
     return _answered(search, asked.conclude(search.learn), asked.began)
 
 
-def _unknown_facts(search: DiscoveryQuery) -> list[str]:
+def _unknown_terms(search: DiscoveryQuery) -> list[str]:
     """What the filter asks that no known node has."""
-    from mcshell.client.discovery.unknown_facts import unknown_in  # noqa: PLC0415 - where nobody matches
+    from mcshell.client.discovery.unknown_terms import unknown_in  # noqa: PLC0415 - where nobody matches
 
     return unknown_in(search.filter, search.known.nodes(search.collective, search.since))
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.targeting import RequestOptions
-from mcshell.client.discovery.unknown_facts import unknown_fact
+from mcshell.client.discovery.unknown_terms import unknown_fact
 from mcshell.commands.output.json_document import dumps
 from mcshell.commands.output.result import INTERRUPTED, Table, exit_code
 from mcshell.commands.verbs.submitting import found_by, put

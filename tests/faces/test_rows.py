@@ -115,6 +115,16 @@ def test_fold_and_top_make_tables(run: Run) -> None:
     assert len(out.split()) == 1
 
 
+@pytest.mark.parametrize("verb", ["replies", "ledger", "retry", "diff", "explain web1"])
+def test_what_was_asked_is_told_to_who_mistypes_it(run: Run, verb: str) -> None:
+    """A request that nobody has made is told beside those that are called alike, of any session."""
+    run("rpc rpcutil ping")
+    for wrong in ("rpcutil.pign", "rpcutil"):
+        code, _, err = run(f"{verb} {wrong}")
+        assert code == 64
+        assert f"no request '{wrong}' in any session (did you mean rpcutil.ping" in err
+
+
 def test_diff_compares_with_the_last_time(run: Run, tmp_path: Path) -> None:
     """`--diff @now` asks, and shows what has changed since the same was asked before."""
     place = tmp_path / "release"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.discovery.targeting import put_of
@@ -20,7 +21,14 @@ from mcshell.client.session.session import nothing_asked, stores
 from mcshell.client.store.ledger import UNHEARD
 from mcshell.client.store.unverified import UNVERIFIED
 from mcshell.ddl import REDACTED
-from mcshell.errors import DDLError, InputError, SessionError, StorageError, UsageError
+from mcshell.errors import (
+    DDLError,
+    InputError,
+    SessionError,
+    StorageError,
+    UsageError,
+    did_you_mean,
+)
 from mcshell.filters.nodes import fold
 from mcshell.message import NATIVE, State
 from mcshell.private import is_locked
@@ -145,7 +153,14 @@ class KeptRequests:
                 tracker = RequestTracker(record, entries=store.entries(record.id, whole=True))
                 tracker.finish()
                 return _earlier(store, self._replies(tracker), live=False)
-        raise SessionError(f"no request {request!r} in any session", session.name)
+        near = did_you_mean(request, sorted(self._asked()))
+        raise SessionError(f"no request {request!r} in any session{near}", session.name)
+
+    def _asked(self) -> set[str]:
+        """What was asked in all sessions, as a line names it: `package.status`."""
+        each = chain([self._session.store], self._others())
+        records = (record for store in each for record, _counts in store.requests())
+        return {f"{record.agent}.{record.action}" for record in records}
 
     def newest(
         self, fits: Callable[[RequestRecord], bool], *, anywhere: bool = True

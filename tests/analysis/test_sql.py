@@ -294,6 +294,15 @@ def test_facts_are_joined(everything: Sources) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "text", ["SELECT sendr FROM nodes", "SELECT r.verison FROM package_status r"]
+)
+def test_a_column_that_is_not_there_is_guessed(everything: Sources, text: str) -> None:
+    """Those of all tables that are called alike are told, as tables are."""
+    with pytest.raises(UsageError, match=r"no such column: .*did you mean (sender|version)\b"):
+        query(everything, text)
+
+
 def test_nobody_s_text_becomes_sql(everything: Sources) -> None:
     """Names of a DDL are quoted, those of a file that are no agent's make no view, values are values."""
     names = query(everything, "SELECT name FROM sqlite_temp_master WHERE type = 'view'")[1]

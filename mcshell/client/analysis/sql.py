@@ -222,7 +222,7 @@ def some_rows(
                 raise problems[0] from error
             if str(error) == "interrupted" and time.monotonic() > end:
                 raise UsageError(f"sql: it took longer than {bounds.seconds:g} s") from error
-            raise _refusal(error, views) from error
+            raise _refusal(error, views, db) from error
 
 
 def _parameter(name: str, value: Any) -> Any:
@@ -247,7 +247,7 @@ def _fetched(cursor: sqlite3.Cursor, bounds: QueryBounds) -> tuple[list[tuple[An
     return rows, False
 
 
-def _refusal(error: Exception, views: Sequence[str]) -> BaseException:
+def _refusal(error: Exception, views: Sequence[str], db: sqlite3.Connection) -> BaseException:
     """What SQLite says, in a line."""
     said = " ".join(str(error).split())
     if said == "interrupted":
@@ -259,7 +259,14 @@ def _refusal(error: Exception, views: Sequence[str]) -> BaseException:
         return UsageError(
             f"sql: {said}{did_you_mean(name, views) or f' (there are {_some(views)})'}"
         )
-    return UsageError(f"sql: {said}")
+    column = said.partition("no such column: ")[2].rpartition(".")[2]
+    return UsageError(f"sql: {said}{did_you_mean(column, _columns(db, views)) if column else ''}")
+
+
+def _columns(db: sqlite3.Connection, views: Sequence[str]) -> list[str]:
+    """All that the views have, theirs first that are always there."""
+    each = (db.execute(f'SELECT * FROM "{name}" LIMIT 0').description for name in views)  # noqa: S608 - our own names
+    return [one[0] for description in each for one in description]
 
 
 def _some(views: Sequence[str], most: int = 12) -> str:

@@ -12,6 +12,7 @@ KeyboardInterrupt, if that raises it, comes wherever it comes.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -28,7 +29,17 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
     from typing import Any
 
-__all__ = ["InterruptibleCondition", "call", "check", "heed", "pause", "release", "sleep", "wait"]
+__all__ = [
+    "InterruptibleCondition",
+    "call",
+    "check",
+    "heed",
+    "pause",
+    "release",
+    "resumed",
+    "sleep",
+    "wait",
+]
 
 _SLICE: Final = 0.1
 """Seconds between two looks of a thread that gets no signals."""
@@ -174,6 +185,39 @@ def pause() -> Iterator[None]:
         yield
     finally:
         _main.waits = before
+
+
+@contextmanager
+def resumed(again: Callable[[], object]) -> Iterator[None]:
+    """Call `again` whenever the process goes on after Ctrl-Z and `fg`.
+
+    In a thread: the signal comes to any, and ends no read that the main thread is in.
+    """
+    if not _is_main():  # signals are not for it
+        yield
+        return
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    handler = signal.signal(signal.SIGCONT, lambda *_: None)
+    former = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+
+    def listen() -> None:
+        while numbers := os.read(heard, 64):
+            if former >= 0:
+                os.write(former, numbers)
+            if signal.SIGCONT in numbers:
+                again()
+
+    listener = threading.Thread(target=listen, name=f"{_OURS}resumed", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(former)
+        signal.signal(signal.SIGCONT, handler)
+        os.close(told)
+        listener.join()
+        os.close(heard)
 
 
 def _looks() -> bool:

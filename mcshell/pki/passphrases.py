@@ -5,17 +5,11 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import signal
 import termios
-import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mcshell import interrupts
 from mcshell.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ["ask_secret"]
 
@@ -32,7 +26,7 @@ def ask_secret(what: str) -> str:
     # In a notebook the kernel has put its own function there.
     if getpass.getpass.__module__ != getpass.__name__ or _is_in_foreground():
         refused = contextlib.suppress(EOFError, NotImplementedError)
-        with refused, interrupts.pause(), _unseen_after_a_stop(f"{what}: "):
+        with refused, interrupts.pause(), interrupts.resumed(lambda: _ask_unseen(f"{what}: ")):
             asked = getpass.getpass(f"{what}: ")
     if asked is None:
         raise ConfigError(f"{what} is wanted, and there is no terminal to ask at")
@@ -41,29 +35,17 @@ def ask_secret(what: str) -> str:
     return asked
 
 
-@contextmanager
-def _unseen_after_a_stop(prompt: str) -> Iterator[None]:
+def _ask_unseen(prompt: str) -> None:
     """Ask again, without an echo: after Ctrl-Z and `fg` the terminal is as the shell has it."""
-
-    def again(*_: object) -> None:
-        with contextlib.suppress(OSError, termios.error):  # it has been taken away meanwhile
-            terminal = os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-            try:
-                modes = termios.tcgetattr(terminal)
-                modes[3] &= ~termios.ECHO
-                termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
-                os.write(terminal, prompt.encode())
-            finally:
-                os.close(terminal)
-
-    if threading.current_thread() is not threading.main_thread():  # signals are not for it
-        yield
-        return
-    before = signal.signal(signal.SIGCONT, again)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGCONT, before)
+    with contextlib.suppress(OSError, termios.error):  # it has been taken away meanwhile
+        terminal = os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            modes = termios.tcgetattr(terminal)
+            modes[3] &= ~termios.ECHO
+            termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
+            os.write(terminal, prompt.encode())
+        finally:
+            os.close(terminal)
 
 
 def _is_in_foreground() -> bool:

@@ -6,6 +6,7 @@ import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from mcshell import interrupts
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.shell.progress import ProgressBar
 
@@ -31,7 +32,12 @@ def _say(line: str) -> None:
 
 
 def _ask(question: str) -> bool:
-    """Put a question; only a yes is one. The end of the input is a no."""
-    sys.stderr.write(f"{sanitize(question)} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    """Put a question, and again after Ctrl-Z; only a yes is one. The end of the input is a no."""
+
+    def put() -> None:
+        sys.stderr.write(f"{sanitize(question)} [y/N] ")
+        sys.stderr.flush()
+
+    with interrupts.resumed(put):
+        put()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")

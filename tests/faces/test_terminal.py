@@ -185,6 +185,29 @@ def test_ctrl_z_suspends(fleet: Fleet, tmp_path: Path) -> None:
         terminal.wait(lambda screen: "\ndb1\n" in screen)
 
 
+def test_a_question_is_put_again_after_ctrl_z(fleet: Fleet, tmp_path: Path) -> None:
+    """Who brings mcshell back sees what his answer will be the answer to."""
+    environ = {
+        **fleet.environ,
+        "MCSHELL_STATE": str(tmp_path / "state"),
+        "MCSHELL_CLIENT_CONFIRM_SHARE": "1%",
+        "PS1": "sh$ ",
+    }
+    with Terminal(tmp_path, ["bash", "--norc", "-i"], environ) as terminal:
+        terminal.wait_for("sh$")
+        terminal.type(" ".join([*MCSHELL, "rpc exec run -I web1 -I web2 -- echo it has run"]))
+        terminal.press("Enter")
+        terminal.wait_for("go on? [y/N]", 60)
+        terminal.press("C-z")
+        terminal.wait_for("Stopped", 60)
+        terminal.type("fg")
+        terminal.press("Enter")
+        terminal.wait(lambda screen: "go on? [y/N]" in screen.partition("Stopped")[2], 60)
+        terminal.type("y")
+        terminal.press("Enter")
+        terminal.wait(lambda screen: "\nit has run" in screen, 60)
+
+
 def test_a_line_is_watched_until_ctrl_c(prompt: Terminal) -> None:
     """Each turn has an empty screen and the time of day; the next line is ours again."""
     prompt.type("watch 1 find -I db1 --senders")

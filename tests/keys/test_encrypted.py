@@ -94,6 +94,31 @@ def test_the_question_is_broken_off_and_asked_again(encrypted):
     assert PASSPHRASE not in screen
 
 
+@pytest.mark.tmux
+@pytest.mark.timeout(240)
+def test_the_prompt_asks_again_after_a_stop(encrypted):
+    """With other threads, one of which hears of `fg` in the place of the one that asks, too."""
+    environ = {**encrypted.environ, "PS1": "sh$ "}
+    with Terminal(encrypted.folder, ["bash", "--norc", "-i"], environ, size=(400, 50)) as terminal:
+        terminal.wait_for("sh$")
+        terminal.type(f"{sys.executable} -m mcshell")
+        terminal.press("Enter")
+        terminal.wait(lambda screen: "the passphrase of" in screen or "F4 emacs" in screen, 60)
+        if "the passphrase of" not in terminal.screen():
+            terminal.type("inventory nobody")
+            terminal.press("Enter")
+        terminal.wait_for("the passphrase of", 60)
+        terminal.press("C-z")
+        terminal.wait_for("Stopped", 60)
+        terminal.type("fg")
+        terminal.press("Enter")
+        terminal.wait(lambda screen: screen.count("the passphrase of") == 2, 60)
+        terminal.type(PASSPHRASE)
+        terminal.press("Enter")
+        screen = terminal.wait_for("scratch-1", 60)
+    assert PASSPHRASE not in screen
+
+
 @pytest.mark.timeout(240)
 def test_a_notebook_is_asked_in_its_own_way(encrypted):
     """In a kernel the question comes to the front end, and `connect()` goes on with the answer."""

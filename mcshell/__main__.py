@@ -53,6 +53,9 @@ def _chosen() -> Callable[[], int]:
 
 def _serve(service: Callable[[], int], path: Path | None) -> int:
     """Run a service; what goes wrong is said as the command line says it."""
+    from mcshell.shell.streams import StandardStreams  # noqa: PLC0415 - the command line has its own
+
+    StandardStreams()
     try:
         return service()
     except BaseException as error:  # noqa: BLE001 - it is raised again there

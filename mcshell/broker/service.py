@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import resource
 import signal
-import sys
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from mcshell.broker.enrolment import EnrolmentConnection
 from mcshell.broker.server import Broker, BrokerConnection
 from mcshell.errors import ConfigError
+from mcshell.wire.log_lines import say
 from mcshell.wire.stomp.endpoint import server_context
 from mcshell.wire.stomp.server import address_of
 
@@ -35,10 +35,10 @@ async def _serve(broker: Broker, listeners: list[_Listener]) -> int:
         asyncio.get_running_loop().add_signal_handler(signal_, ended.set)
     served = [await broker.start(*address_of(at), tls, serves) for at, tls, serves in listeners]
     broker.failed.add_done_callback(lambda _: ended.set())
-    sys.stderr.write(f"ready {' '.join(f'{host}:{port}' for host, port in served)}\n")
+    say(f"ready {' '.join(f'{host}:{port}' for host, port in served)}")
     await ended.wait()
     if broker.failed.done():
-        sys.stderr.write(f"mcshell broker: {broker.failed.result()}\n")
+        say(f"mcshell broker: {broker.failed.result()}")
         return 70
     await broker.stop()
     return 0

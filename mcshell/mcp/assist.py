@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcshell.errors import UsageError
-from mcshell.node.process.service import begin_log
+from mcshell.wire.log_lines import begin_log
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+import json
 import logging
+import os
+import sys
+import threading
+from contextlib import suppress
 
 from mcshell.errors import printable
 
-__all__ = ["LogLines", "log_in_lines"]
+__all__ = ["JSONFormatter", "LogLines", "begin_log", "log_in_lines", "say"]
 
 
 class LogLines(logging.Formatter):
@@ -25,7 +31,75 @@ class LogLines(logging.Formatter):
         return "\n".join([line, *(f"  {printable(one)}" for one in rest)])
 
 
+class JSONFormatter(logging.Formatter):
+    """One JSON object a record: time (epoch), level, logger, message, and a traceback if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one record as a line of JSON."""
+        found = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            found["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(found)
+
+
+class _StandardError(logging.StreamHandler):  # type: ignore[type-arg] # of text, as sys.stderr is
+    """A full disk or a reader that is gone costs the lines, and nobody's work."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say what is wrong with a record, but not that the stream takes nothing."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def begin_log(level: str, *, as_json: bool) -> None:
+    """Log to standard error from `level` on, a line a record: also what Python would write there itself."""
+    handler = _StandardError(sys.stderr)
+    plain = LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JSONFormatter() if as_json else plain)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    threading.excepthook = _thread_died
+    atexit.register(_let_go)
+
+
+def say(line: str) -> None:
+    """Write a line to standard error for whoever started us, as JSON where the log is.
+
+    No level hides it, and a stream that takes nothing holds up nobody.
+    """
+    root = logging.getLogger()
+    if any(isinstance(handler.formatter, JSONFormatter) for handler in root.handlers):
+        root.handle(root.makeRecord("mcshell", logging.INFO, "", 0, line, (), None))
+        return
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
 def log_in_lines() -> None:
     """Have warnings that no handler takes, which Python writes to standard error, be such lines too."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(LogLines())
+
+
+def _thread_died(told: threading.ExceptHookArgs) -> None:
+    """Log what ended a thread."""
+    if told.exc_type is not SystemExit and told.exc_value is not None:
+        name = told.thread.name if told.thread else "?"
+        trace = (told.exc_type, told.exc_value, told.exc_traceback)
+        logging.getLogger("mcshell").error("the thread %s has died", name, exc_info=trace)
+
+
+def _let_go() -> None:
+    """Drop what standard error has not taken: the interpreter would call the whole process failed."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stderr.fileno())
+        os.close(null)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.peers.fleet import Fleet, Node
-from tests.peers.processes import wait_until
+from tests.peers.processes import Child, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,3 +77,22 @@ def test_one_daemon_works_in_a_state_directory(
         assert "another daemon is at work in" in second.stderr
         fleet.kill9("only")
         fleet.start()
+
+
+@pytest.mark.parametrize("log", ["2>/dev/full", "2> >(:)", "2>&-", "<&- >&- 2>&-"])
+def test_a_log_that_takes_nothing_holds_up_no_node(
+    embedded: Broker, tmp_path: Path, log: str
+) -> None:
+    """Its disk is full, its reader gone, or it was never open: the node serves all the same, and ends with 0."""
+    with Fleet(embedded, tmp_path, {"mute": Node()}) as fleet:
+        line = f"exec {sys.executable} -m mcshell node --config {tmp_path}/mute.toml {log}"
+        child = Child(["bash", "-c", line], tmp_path / "mute.log", fleet.environ)
+        fleet.nodes["mute"] = child
+        with fleet.client() as client:
+
+            def answers() -> bool:
+                return client.rpc("rpcutil", "ping", nodes="mute", timeout=1).stats["ok"] == 1
+
+            assert wait_until(answers, 30), child.tail()
+        os.kill(child.pid, signal.SIGTERM)
+        assert child.process.wait(20) == 0

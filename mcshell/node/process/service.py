@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import faulthandler
-import json
-import logging
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import IO
@@ -15,12 +12,10 @@ from typing import IO
 from mcshell.errors import ConfigError
 from mcshell.private import FileLock, lock_file
 from mcshell.storage import is_storage_fault
-from mcshell.wire.log_lines import LogLines
+from mcshell.wire.log_lines import begin_log, say
 
 __all__ = [
-    "JSONFormatter",
     "begin",
-    "begin_log",
     "hold_state_directory",
     "say_ready",
 ]
@@ -38,30 +33,6 @@ def begin(level: str, *, as_json: bool, until_eof: bool) -> None:
     faulthandler.enable()  # what each thread was at, when a watchdog ends us by SIGABRT
     if until_eof:
         threading.Thread(target=_watch, name="mcshell-eof", daemon=True).start()
-
-
-def begin_log(level: str, *, as_json: bool) -> None:
-    """Log to standard error from `level` on, a line a record."""
-    handler = logging.StreamHandler(sys.stderr)
-    plain = LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JSONFormatter() if as_json else plain)
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-
-
-class JSONFormatter(logging.Formatter):
-    """One JSON object a record: time (epoch), level, logger, message, and a traceback if any."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Write one record as a line of JSON."""
-        found = {
-            "time": round(record.created, 3),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            found["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(found)
 
 
 def _watch() -> None:
@@ -96,5 +67,4 @@ def hold_state_directory(state: Path) -> FileLock | IO[str]:
 
 def say_ready() -> None:
     """Write `ready` to standard error: whoever started this service may use it now (§12)."""
-    sys.stderr.write("ready\n")
-    sys.stderr.flush()
+    say("ready")

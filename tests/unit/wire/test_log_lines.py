@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import threading
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
 
-from mcshell.node.process.service import begin_log
-from mcshell.wire.log_lines import log_in_lines
+from mcshell.wire.log_lines import begin_log, log_in_lines, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,8 +26,10 @@ def _break() -> None:
 def _handlers() -> Iterator[None]:
     """Those of the tests are there again at the end."""
     root = logging.getLogger()
-    kept, level = root.handlers[:], root.level
+    kept, level, hook = root.handlers[:], root.level, threading.excepthook
     yield
+    threading.excepthook = hook
+    logging.captureWarnings(capture=False)
     root.handlers[:] = kept
     root.setLevel(level)
 
@@ -59,3 +63,21 @@ def test_a_warning_without_a_handler_is_such_a_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(r"gone\n2026-11-28")
     assert line.isprintable()
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_all_that_a_service_says_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Under --log-json that it serves, whatever the level, warnings and what ends a thread are objects too."""
+    begin_log("warning", as_json=True)
+    say("ready")
+    warnings.warn("of old", UserWarning, stacklevel=1)
+    one = threading.Thread(target=_break, name="weak")
+    one.start()
+    one.join()
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["message"].split(":")[0] for line in lines[::2]] == [
+        "ready",
+        "the thread weak has died",
+    ]
+    assert "of old" in lines[1]["message"]
+    assert "ValueError" in lines[2]["traceback"]

@@ -304,9 +304,9 @@ def _time(clock: str, text: str) -> time:
 
 
 def _length(text: str) -> float:
-    from mcshell.config import seconds  # noqa: PLC0415 - the settings, for their units
+    from mcshell.config import read_duration  # noqa: PLC0415 - the settings, for their units
 
     try:
-        return seconds(text)
+        return read_duration(text)
     except ValueError as error:
         raise UsageError(f"at '+{text[:60]}': {error}") from None

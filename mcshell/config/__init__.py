@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mcshell.config.loading import load, named_file, variables
 from mcshell.config.mcollective import MCollective
-from mcshell.config.readers import seconds, size
+from mcshell.config.readers import read_duration, seconds, size
 from mcshell.config.sections import (
     BrokerSettings,
     ClientSettings,
@@ -41,6 +41,7 @@ __all__ = [
     "SupervisorSettings",
     "load",
     "named_file",
+    "read_duration",
     "seconds",
     "size",
     "variables",

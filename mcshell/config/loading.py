@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mcshell.config.mcollective import CIPHERS, SECURITIES, SERIALIZERS, MCollective
 from mcshell.config.readers import (
+    at_least,
     one_of,
     read_count,
+    read_duration,
     read_flag,
-    read_interval,
     read_key,
     read_metrics_path,
     read_name,
@@ -26,7 +27,6 @@ from mcshell.config.readers import (
     read_text,
     read_urls,
     read_words,
-    seconds,
     size,
 )
 from mcshell.config.sections import (
@@ -74,37 +74,52 @@ SECTIONS = {
     "mcp": MCPSettings,
     "mcollective": MCollective,
 }
+_ONE = at_least(read_count, 1, "1: nothing would ever be done")
+_KIBIBYTE = at_least(size, 1024, "1KiB: nothing could be said")
 _MEASURED: dict[str, Callable[[Any], Any]] = {
     "metrics": read_metrics_path,
-    "metrics_every": read_interval,
+    "metrics_every": at_least(read_duration, 1.0, "a second"),
     "metrics_readers": one_of(("group", "all")),
 }
 READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     BrokerSettings: {"urls": read_urls, "user": read_text}
     | dict.fromkeys(("passcode_file", "cert", "key"), read_path),
     PKISettings: dict.fromkeys(("ca", "cert", "crl"), read_path)
-    | {"key": read_key, "crl_max_age": seconds, "operators": read_words, "enrolment": read_words}
+    | {
+        "key": read_key,
+        "crl_max_age": read_duration,
+        "operators": read_words,
+        "enrolment": read_words,
+    }
     | {"refuse_expired_crl": read_flag},
     CollectiveSettings: {"main": read_name, "member": read_names},
-    ClientSettings: dict.fromkeys(("timeout", "probe", "discovery_timeout"), seconds)
-    | dict.fromkeys(("known_for", "fresh"), seconds)
+    ClientSettings: dict.fromkeys(("timeout", "probe", "discovery_timeout"), read_duration)
+    | dict.fromkeys(("known_for", "fresh"), read_duration)
     | {"confirm_share": read_share, "external_discovery": read_text, "groups": read_paths}
     | _MEASURED,
-    Limit: {"slots": read_count, "timeout": seconds, "memory": size, "output": size},
+    Limit: {
+        "slots": _ONE,
+        "timeout": at_least(read_duration, 0.001, "1ms: nothing would be done in time"),
+        "memory": at_least(size, 2**20, "1MiB: nothing would run"),
+        "output": size,
+    },
     NodeSettings: {
         "identity": read_text,
         "serve": read_names,
         "limits": read_table,
         "tell_files": one_of(("public", "all")),
-        "max_reply": size,
+        "max_reply": _KIBIBYTE,
+        "max_ttl": at_least(read_duration, 60.0, "a minute: who is asked could not answer"),
         "unknown_validators": one_of(("refuse", "warn")),
         "audit_max": size,
     }
     | dict.fromkeys(("classes", "policies", "audit"), read_path)
     | dict.fromkeys(("facts", "agents"), read_paths)
-    | dict.fromkeys(("slots", "spool_max", "audit_keep"), read_count)
-    | dict.fromkeys(("caller_spool", "caller_threads", "caller_conversations"), read_count)
-    | dict.fromkeys(("max_skew", "max_ttl", "retention", "register_every", "audit_every"), seconds)
+    | dict.fromkeys(("slots", "spool_max"), _ONE)
+    | dict.fromkeys(
+        ("audit_keep", "caller_spool", "caller_threads", "caller_conversations"), read_count
+    )
+    | dict.fromkeys(("max_skew", "retention", "register_every", "audit_every"), read_duration)
     | _MEASURED,
     Pool: {"members": read_words},
     SupervisorSettings: {"rules": read_path} | _MEASURED,
@@ -124,7 +139,7 @@ READERS: dict[type[Any], dict[str, Callable[[Any], Any]]] = {
     | dict.fromkeys(("tls_ca", "tls_cert", "tls_key"), read_path)
     | dict.fromkeys(("enabled", "send_pubkey", "reply_exchange", "base64"), read_flag)
     | dict.fromkeys(("agents_multiplex", "direct_addressing"), read_flag)
-    | dict.fromkeys(("ttl", "register_every"), seconds),
+    | dict.fromkeys(("ttl", "register_every"), read_duration),
 }
 _TOP = (*SECTIONS, "pools", "agents", "groups", "aliases", "state")
 

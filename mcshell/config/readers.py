@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
+    "at_least",
     "one_of",
     "read_count",
+    "read_duration",
     "read_flag",
-    "read_interval",
     "read_key",
     "read_metrics_path",
     "read_name",
@@ -46,6 +47,10 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _SHARE = re.compile(r"\d+%?")
 _REFERENCE = re.compile(r"([a-z][a-z0-9+-]+):(.*)", re.DOTALL)
 _NAME = re.compile(r"[a-z0-9_-]+")
+_LONGEST = 73_050 * 86_400.0
+"""Seconds: with 292 years a thread can no longer be told how long to wait."""
+_MOST = 2**63 - 1
+"""What SQLite and the messages have room for."""
 _URL = re.compile(r"stomp(\+ssl)?://(\[[0-9A-Fa-f:.]+\]|[^\s/:@\[\]]+):(\d{1,5})/?")
 
 
@@ -63,6 +68,13 @@ def seconds(raw: Any) -> float:
     return found
 
 
+def read_duration(raw: Any) -> float:
+    """Read a duration that a clock and a timer can wait for."""
+    if (found := seconds(raw)) <= _LONGEST:
+        return found
+    raise ValueError(f"{raw!r} is longer than 200 years")
+
+
 def _duration(raw: Any) -> float | None:
     if isinstance(raw, int | float) and not isinstance(raw, bool) and raw >= 0:
         return math.inf if raw > sys.float_info.max else float(raw)
@@ -77,13 +89,6 @@ def _duration(raw: Any) -> float | None:
     return None
 
 
-def read_interval(raw: Any) -> float:
-    """Read a duration of at least a second."""
-    if (found := seconds(raw)) >= 1.0:
-        return found
-    raise ValueError(f"{raw!r} is less than a second")
-
-
 def size(raw: Any) -> int:
     """Read a size: a number is bytes, text such as "1MiB" or "500kB".
 
@@ -91,10 +96,10 @@ def size(raw: Any) -> int:
         ValueError: it is neither.
     """
     if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
-        return raw
+        return _held(raw)
     found = _SIZE.fullmatch(raw.strip()) if isinstance(raw, str) else None
     if found and found[2] in _SIZES:
-        return int(float(found[1]) * _SIZES[found[2]])
+        return _held(float(found[1]) * _SIZES[found[2]])
     raise ValueError(f"{raw!r} is no size (such as 1MiB, 500kB or a number of bytes)")
 
 
@@ -109,8 +114,33 @@ def read_count(raw: Any) -> int:
     """Read a whole number of at least 0."""
     number = int(raw) if isinstance(raw, str) and raw.strip().isdecimal() else raw
     if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
-        return number
+        return _held(number)
     raise ValueError(f"{raw!r} is no whole number")
+
+
+def _held(number: float) -> int:
+    """The number, if a machine's 64 bits hold it."""
+    if number > _MOST:
+        raise ValueError("a number has 64 bits at most")
+    return int(number)
+
+
+def at_least(read: Callable[[Any], float], least: float, meant: str) -> Callable[[Any], float]:
+    """Make the reader of a number that must not be less; its `read` is that of any."""
+    return _AtLeast(read, least, meant)
+
+
+class _AtLeast:
+    def __init__(self, read: Callable[[Any], float], least: float, meant: str) -> None:
+        self.read = read
+        self.least = least
+        self.meant = meant
+
+    def __call__(self, raw: Any) -> float:
+        """Read the number, and refuse one that is less."""
+        if (found := self.read(raw)) >= self.least:
+            return found
+        raise ValueError(f"{raw!r} is less than {self.meant}")
 
 
 def read_flag(raw: Any) -> bool:

@@ -32,8 +32,8 @@ __all__ = ["PAGES", "Entry", "Group", "ReferencePage", "attributes", "entry"]
 _WIDTH: Final = 96
 _KINDS: Final[Mapping[Callable[[Any], Any], str]] = {
     readers.read_count: "a whole number",
+    readers.read_duration: "a length of time",
     readers.read_flag: "true or false",
-    readers.read_interval: "a length of time",
     readers.read_key: "a path, or SCHEME:REST",
     readers.read_metrics_path: "a path that ends in .prom",
     readers.read_name: "a name",
@@ -46,7 +46,6 @@ _KINDS: Final[Mapping[Callable[[Any], Any], str]] = {
     readers.read_text: "text",
     readers.read_urls: "addresses",
     readers.read_words: "words",
-    readers.seconds: "a length of time",
     readers.size: "a size",
 }
 _FORMS: Final = {
@@ -191,7 +190,9 @@ def _section(title: str, prefix: str, cls: type) -> Group:
 
 def _kind(read: Callable[[Any], Any]) -> str:
     known = getattr(read, "words", ())
-    return " or ".join(f"`{word}`" for word in known) if known else _KINDS[read]
+    return (
+        " or ".join(f"`{word}`" for word in known) if known else _KINDS[getattr(read, "read", read)]
+    )
 
 
 def _default(one: Any) -> str:

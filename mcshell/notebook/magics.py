@@ -37,7 +37,7 @@ from mcshell.commands.output.dataframes import frame_of
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.run import run
-from mcshell.config.readers import seconds
+from mcshell.config.readers import read_duration
 from mcshell.errors import Stopped, UsageError
 from mcshell.notebook.formats import install, uninstall
 from mcshell.notebook.variables import Closures, Template, refuse_lists
@@ -67,7 +67,7 @@ class _Seconds(Float):  # type: ignore[type-arg]  # it is generic in some versio
 
     def validate(self, obj: Any, value: Any) -> float | None:
         try:
-            return None if value is None else seconds(value)
+            return None if value is None else read_duration(value)
         except ValueError as error:
             raise TraitError(f"{type(obj).__name__}.{self.name}: {error}") from error
 

@@ -196,7 +196,7 @@ class Section:
         """A length of time, or none."""
         value = self._value.get(key, default)
         try:
-            return None if value is None else config.seconds(value)
+            return None if value is None else config.read_duration(value)
         except ValueError as error:
             raise self.wrong(key, str(error)) from None
 

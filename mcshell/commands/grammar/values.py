@@ -65,7 +65,7 @@ def source(text: str) -> str:
 def duration(text: str) -> float:
     """A length of time, in seconds."""
     try:
-        return config.seconds(text)
+        return config.read_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

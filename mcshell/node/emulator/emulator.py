@@ -14,7 +14,7 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.config import seconds
+from mcshell.config import read_duration
 from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.errors import UsageError
 from mcshell.filters.nodes import canonical
@@ -143,7 +143,7 @@ def _threads(
 
 def _delay(settings: Settings, seed: int) -> Callable[[WorkItem], float]:
     """How long queued work takes: up to `[agents.emulate] delay`, by a seeded dice."""
-    longest = seconds(settings.agents.get("emulate", {}).get("delay", 0))
+    longest = read_duration(settings.agents.get("emulate", {}).get("delay", 0))
 
     def delay(work: WorkItem) -> float:
         dice = random.Random(f"{seed}:{work.identity}:{work.id}")  # noqa: S311 - no secret

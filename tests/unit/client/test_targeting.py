@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcshell import schedule
 from mcshell.client.discovery.targeting import (
     RequestOptions,
     Targeting,
@@ -24,8 +26,12 @@ from mcshell.client.discovery.targeting import (
     share,
     targeting_of,
 )
+from mcshell.commands.grammar.values import duration
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Via
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMES = st.lists(st.text("abc", min_size=1, max_size=4), unique=True, min_size=1, max_size=40)
 
@@ -204,3 +210,19 @@ def test_several_filters_all_hold() -> None:
         ("a=b",),
         ("x",),
     )
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        seconds_of,
+        duration,
+        lambda text: schedule.parse_at(f"+{text}", 0.0, UTC),
+    ],
+)
+def test_a_duration_that_no_timer_can_wait_for_is_refused(read: Callable[[str], object]) -> None:
+    """In Python, in a line and as a time from now: in a sentence, before a thread breaks with it."""
+    with pytest.raises(
+        (UsageError, argparse.ArgumentTypeError), match="'99999999d' is longer than 200 years"
+    ):
+        read("99999999d")

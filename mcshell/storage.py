@@ -11,11 +11,13 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+from mcshell.errors import MachineError, MCShellError, UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["has_room", "is_storage_fault", "storage_flaws", "when_room"]
+__all__ = ["has_room", "is_storage_fault", "not_written", "storage_flaws", "when_room"]
 
 _ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 # SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL: shims come here, and have no use for sqlite3 else.
@@ -30,6 +32,12 @@ def is_storage_fault(error: BaseException | None) -> bool:
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CODES
+
+
+def not_written(path: Path, error: OSError, kind: type[MCShellError] = UsageError) -> MCShellError:
+    """The error that says why a file was not written: the machine's where its disk takes nothing."""
+    said = f"{error.filename or path}: {error.strerror or error}"
+    return (MachineError if is_storage_fault(error) else kind)(said)
 
 
 def when_room(write: Callable[[], None]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
+import stat
 import subprocess
 from dataclasses import replace
 from functools import partial
@@ -157,12 +159,15 @@ class _File:
         """
         try:
             if self.suffix in _FRAMES:
-                self._write_frame(result, options)
-            elif self.sign == ">>":
-                self._add(result, options, screen, form)
+                self._put(self._frame(result, options))
+            elif isinstance(result, Feed):  # it may go on for days
+                mode = "a" if self.sign == ">>" else "w"
+                with self.path.open(mode, encoding="utf-8", newline="") as file:
+                    self._show(cast("TextIO", file), result, options, screen, form)
             else:
-                with self.path.open("w", encoding="utf-8", newline="") as out:
-                    self._show(out, result, options, screen, form)
+                out = io.StringIO(newline="")
+                self._show(out, result, options, screen, form)
+                self._put(self._added(out.getvalue()).encode())
         except OSError as error:
             kind = MachineError if is_storage_fault(error) else UsageError
             raise self._wrong(error.strerror or str(error), kind) from error
@@ -173,36 +178,54 @@ class _File:
         screen = replace(screen, out=out, width=None, paged=False)
         show(result, options, screen, _FORMS.get(self.suffix, form))
 
-    def _add(self, result: Result, options: Options, screen: Screen, form: str | None) -> None:
-        """Write behind what is there; a table with a head keeps the one that it has."""
-        with self.path.open("a+", encoding="utf-8", newline="") as file:
-            if self.suffix not in (".csv", ".tsv") or not file.tell():
-                self._show(file, result, options, screen, form)
-                return
-            out = io.StringIO(newline="")
-            self._show(out, result, options, screen, form)
-            head, _, rows = out.getvalue().partition("\n")
-            file.seek(0)
+    def _added(self, text: str) -> str:
+        """What is to be written: a table with a head keeps the one that is there."""
+        if self.sign == ">" or self.suffix not in (".csv", ".tsv") or not self.path.exists():
+            return text
+        with self.path.open(encoding="utf-8", newline="") as file:
             there = file.readline().rstrip("\r\n")
-            if head != there:
-                raise self._wrong(
-                    f"it has other columns ({there}); nothing is lost: > another file"
-                )
-            file.write(rows)
+        head, _, rows = text.partition("\n")
+        if there and head != there:
+            raise self._wrong(f"it has other columns ({there}); nothing is lost: > another file")
+        return rows if there else text
 
-    def _write_frame(self, result: Result, options: Options) -> None:
+    def _put(self, content: bytes) -> None:
+        """Write all of it, in place; where there is no room what was in the file stays."""
+        adds = self.sign == ">>"
+        new = not self.path.exists()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_APPEND if adds else 0)
+        with open(os.open(self.path, flags, 0o666), "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                _write_all(file, content)
+                return
+            try:
+                if content and not adds:
+                    _reserve(file, len(content))
+                _write_all(file, content)
+                if not adds:
+                    file.truncate()
+            except OSError:
+                file.truncate(status.st_size)
+                if new:
+                    self.path.unlink()
+                raise
+
+    def _frame(self, result: Result, options: Options) -> bytes:
         """Columns keep their types; what is nested is kept as JSON text."""
         from mcshell.commands.output.dataframes import frame_of  # noqa: PLC0415 - slow to load
 
         if result is None or isinstance(result, Prose | Feed):
             raise self._wrong("a table is meant, and this line gives none")
         frame = _flat(frame_of(result, arrived=options.arrived))
+        out = io.BytesIO()
         if self.suffix == ".parquet":
-            frame.to_parquet(self.path)
+            frame.to_parquet(out)
         else:
-            self._write_sheet(frame)
+            self._write_sheet(frame, out)
+        return out.getvalue()
 
-    def _write_sheet(self, frame: pd.DataFrame) -> None:
+    def _write_sheet(self, frame: pd.DataFrame, out: io.BytesIO) -> None:
         """A sheet in which text is text: no formula and no link is made of what a node has said."""
         import pandas as pd  # noqa: PLC0415 - loaded already
 
@@ -215,13 +238,27 @@ class _File:
             elif column.map(lambda value: isinstance(value, str) and len(value) > _CELL).any():
                 raise self._wrong(f"{name} has a text over {_CELL} letters, Excel's most: > a .csv")
         plain = {"strings_to_formulas": False, "strings_to_urls": False}
-        with pd.ExcelWriter(
-            self.path, engine="xlsxwriter", engine_kwargs={"options": plain}
-        ) as book:
+        with pd.ExcelWriter(out, engine="xlsxwriter", engine_kwargs={"options": plain}) as book:
             frame.to_excel(book, index=False)
 
     def _wrong(self, why: str, kind: type[MCShellError] = UsageError) -> MCShellError:
         return kind(f"{self.sign} {self.path}: {why}")
+
+
+def _write_all(file: io.FileIO, content: bytes) -> None:
+    """Write as often as it takes: a pipe, and a disk that becomes full, take a part."""
+    left = memoryview(content)
+    while left:
+        left = left[file.write(left) :]
+
+
+def _reserve(file: io.FileIO, size: int) -> None:
+    """Have room for so much, before anything of what is there is lost; some systems cannot say."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

@@ -33,6 +33,7 @@ from mcshell.client.jobs.times import WORDS, read_when, refuse_past
 from mcshell.errors import UsageError
 from mcshell.filters.nodes import no_groups
 from mcshell.message import Duty, Rule, When
+from mcshell.private import replace_file
 from mcshell.wire.documents.authored import as_fields
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
 
@@ -112,9 +113,7 @@ def _when(part: Section, now: float, expires: float) -> When:
 
 def save_sealed(path: Path, sealed: SealedMessage) -> None:
     """Write a signed rule into a file, whole or not at all; OSError when it cannot be."""
-    draft = path.with_suffix(".new")
-    draft.write_text(json.dumps(as_fields(sealed), indent=1) + "\n", encoding="utf-8")
-    draft.replace(path)
+    replace_file(path, f"{json.dumps(as_fields(sealed), indent=1)}\n".encode(), 0o666)
 
 
 def load_sealed(path: Path) -> SealedMessage:

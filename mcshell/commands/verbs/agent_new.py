@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.output.result import Table
 from mcshell.ddl.ddl_library import Library, builtin_dir, shipped_dir
 from mcshell.errors import UsageError
+from mcshell.private import replace_file
+from mcshell.storage import not_written
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
@@ -96,9 +99,12 @@ def new(context: Context, options: AgentNewOptions) -> Table:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in files.items():
-            path.write_text(text, encoding="utf-8")
+            replace_file(path, text.encode(), 0o666)
     except OSError as error:
-        raise UsageError(f"agent new: {error}") from error
+        for path in files:  # all or none: what is there would be refused the next time
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise not_written(folder, error) from error
     notes = (
         f"try it:  python -m pytest {folder / f'test_{name}.py'}",
         f'serve it:  [node] agents = ["{folder.absolute()}"], and a policy {name}.policy',

@@ -11,6 +11,7 @@ from mcshell import config
 from mcshell.commands.mcollective_import import convert, parse
 from mcshell.commands.output.result import Table
 from mcshell.errors import ConfigError, UsageError
+from mcshell.storage import not_written
 from mcshell.texts import bytes_of, decoded
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def import_(_context: Context, options: ConfigImportOptions) -> Table:
     try:
         written = _write(target.parent, files)
     except OSError as error:
-        raise ConfigError(f"{target}: {error.strerror}") from error
+        error.filename = str(target)  # not the draft of it
+        raise not_written(target, error, ConfigError) from error
     return Table(("file",), [(str(path),) for path in written], notes=(*notes, *made.notes))
 
 

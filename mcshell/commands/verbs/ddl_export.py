@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.commands.output.result import Table
 from mcshell.ddl import ruby
-from mcshell.errors import DDLError, UsageError
+from mcshell.errors import DDLError
+from mcshell.private import replace_file
+from mcshell.storage import not_written
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
@@ -26,6 +28,7 @@ def export(context: Context, options: DDLExportOptions) -> Table:
 
     Raises:
         UsageError: an agent that is not there, or a folder that cannot be written.
+        MachineError: the disk takes nothing.
     """
     library = context.ddls
     chosen = options.agents or [name for name in library.agents() if name != "rpcutil"]
@@ -36,11 +39,11 @@ def export(context: Context, options: DDLExportOptions) -> Table:
         try:
             text = _written(library, name)
             folder.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
+            replace_file(target, text.encode(), 0o666)
         except DDLError as error:
             rows.append((name, None, f"not written: {error}"))
         except OSError as error:
-            raise UsageError(f"{target}: {error.strerror}") from error
+            raise not_written(target, error) from error
         else:
             rows.append((name, str(target), None))
     code = 2 if any(reason for _, _, reason in rows) else 0

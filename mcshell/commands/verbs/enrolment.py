@@ -17,7 +17,8 @@ from mcshell.enrolment.service import EnrolmentService
 from mcshell.enrolment.store import EnrolmentStore
 from mcshell.errors import ConfigError, Rejected, UsageError
 from mcshell.pki import Authority, check_name
-from mcshell.private import UnsafeFile, read_obeyed
+from mcshell.private import UnsafeFile, read_obeyed, replace_file
+from mcshell.storage import not_written
 from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentMessage, read_token
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _secret(file: str) -> str:
 def _answer(folder: Path, name: str, answer: EnrolmentMessage) -> str:
     path = folder / f"{name}.answer"
     try:
-        path.write_bytes(answer.dump())
+        replace_file(path, answer.dump(), 0o666)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+        raise not_written(path, error) from error
     return str(path)

@@ -10,6 +10,7 @@ from mcshell.client.documents.reader import read_text
 from mcshell.client.documents.rule_file import SUFFIX, read_rule_file, save_sealed
 from mcshell.commands.output.result import Table
 from mcshell.errors import UsageError
+from mcshell.storage import not_written
 from mcshell.texts import expanded
 from mcshell.wire.credentials import load_credentials
 from mcshell.wire.documents.rule import rule_digest, seal_rule
@@ -49,7 +50,7 @@ def sign(context: Context, options: RuleSignOptions) -> Table:
         folder.mkdir(parents=True, exist_ok=True)
         save_sealed(target, sealed)
     except OSError as error:
-        raise UsageError(f"{target}: {error.strerror}") from error
+        raise not_written(target, error) from error
     note = (
         "a supervisor that has this file in its rules brings it at once to the nodes that it has heard "
         f"of, and to others when they register: as they start, then every {settings.node.register_every:g} s"

@@ -25,6 +25,7 @@ from mcshell.shell import lines as running
 from mcshell.shell.lines import run_lines
 from mcshell.shell.output import Screen, show
 from mcshell.shell.redirect import shower_of
+from tests.peers.small_disk import small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -176,6 +177,30 @@ def test_a_file_that_is_no_file_is_written_to() -> None:
     write("find >> /dev/null")
     with pytest.raises(MachineError, match="> /dev/full: No space left on device"):
         write("find > /dev/full")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.json", "x", "x.parquet", "x.xlsx"])
+def test_a_full_disk_takes_nothing_away(tmp_path: Path, name: str) -> None:
+    """The line says so; a new file is not there, and one that was there is as it was, by > and by >>."""
+    if name in ("x.parquet", "x.xlsx"):
+        pytest.importorskip({"x.parquet": "pyarrow", "x.xlsx": "xlsxwriter"}[name])
+    big = Table(("sender", "b"), [("web1", os.urandom(10_000).hex()), ("web2", None)])
+    with small_disk(tmp_path / "disk", size="64k") as disk:
+        path = disk.path / name
+        (disk.path / "old").write_text("sender,b\nweb3,z\n")
+        disk.fill()
+        for sign in (">", ">>") if name in ("x", "x.csv") else (">",):
+            with pytest.raises(MachineError, match=f"{name}: No space left on device"):
+                write(f"find {sign} {path}", big)
+            assert not path.exists()
+        (disk.path / "old").rename(path)
+        for sign in (">", ">>") if name in ("x", "x.csv") else (">",):
+            with pytest.raises(MachineError, match=f"{name}: No space left on device"):
+                write(f"find {sign} {path}", big)
+            assert path.read_text() == "sender,b\nweb3,z\n"
+        disk.empty()
+        write(f"find > {path}")
+        assert b"web3" not in path.read_bytes()
 
 
 def test_the_home_of_nobody_is_no_place() -> None:

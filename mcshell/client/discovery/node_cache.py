@@ -328,6 +328,7 @@ class NodeCache:
         query = "UPDATE nodes SET seen=? WHERE realm=? AND collective=? AND seen>?"
         with self._database.transaction(durable=False) as db:
             db.execute(query, (now - _WHILE, self._realm, collective, now + _AHEAD))
+        self._version.pop(collective, None)
 
     def trusts(self, collective: str) -> dict[str, str]:
         """The wire over which each known node is known (see `Reply.trust`)."""
@@ -373,8 +374,14 @@ class NodeCache:
     def seen(self, collective: str, identities: Iterable[str]) -> dict[str, float]:
         """When those of `identities` that are known gave their last signed reply (epoch)."""
         query = "SELECT seen FROM nodes WHERE realm=? AND collective=? AND identity=?"
-        found = {name: self._read(query, collective, name) for name in identities}
-        return {name: rows[0][0] for name, rows in found.items() if rows}
+        names = list(identities)
+        found = {name: self._read(query, collective, name) for name in names}
+        seen = {name: rows[0][0] for name, rows in found.items() if rows}
+        now = time.time()
+        if all(at <= now + _AHEAD for at in seen.values()):
+            return seen
+        self._put_back(collective, now)
+        return self.seen(collective, names)
 
     def node(self, collective: str, identity: str) -> CachedNode | None:
         """One known node; None when it is not."""

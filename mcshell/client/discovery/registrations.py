@@ -8,6 +8,7 @@ second are not verified either (the next interval heals it).
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -75,8 +76,7 @@ class RegistrationFilter:
                 self._refuse("", refusal)
                 continue
             place = collective, claim.identity
-            repeated = now - self._heard.get(claim.identity, float("-inf")) < self._again
-            if repeated or collective not in claim.collectives:
+            if self._repeated(claim.identity, now) or collective not in claim.collectives:
                 self.counts["repeated"] += 1
             elif not {SIGNATURE, CERTIFICATE} <= delivery.headers.keys():
                 self._refuse(claim.identity, Rejected(Reason.UNSIGNED, "no signature"))
@@ -113,12 +113,18 @@ class RegistrationFilter:
         """Whether one more may be verified in this second."""
         if int(now) != self._second:
             self._second, self._spent = int(now), 0
-            self._heard = {name: at for name, at in self._heard.items() if now - at < self._again}
+            self._heard = {
+                name: at for name, at in self._heard.items() if self._repeated(name, now)
+            }
         self._spent += 1
         if self._spent > self._most:
             self.counts["skipped"] += 1
             return False
         return True
+
+    def _repeated(self, name: str, now: float) -> bool:
+        """Whether a node was heard of just now; not where the clock has been put back since."""
+        return 0.0 <= now - self._heard.get(name, -math.inf) < self._again
 
     def _refuse(self, name: str, refusal: Rejected) -> None:
         self.counts[refusal.reason.value] += 1

@@ -10,6 +10,7 @@ import pytest
 from mcshell.client.discovery.node_cache import CachedNode, NodeCache
 from mcshell.client.discovery.registrations import RegistrationListener
 from mcshell.errors import Reason
+from mcshell.message import Filter
 from mcshell.pki import Authority
 from mcshell.wire.documents.registration import Registration, seal_registration
 from mcshell.wire.documents.signatures import Signer, Verifier
@@ -159,3 +160,17 @@ def test_who_follows_no_more_hears_no_more(ear):
     ear.listener.unfollow(follower)
     ear.hear(ear.message("web1"))
     assert (heard, ear.names) == ([], ["web1"])
+
+
+def test_a_clock_that_is_put_back_makes_no_repeats(ear, monkeypatch):
+    """What nodes register after it counts at once, not only when the clock is where it was."""
+    true = time.time()
+    ear.signer("web1")  # its certificate is good by either
+    monkeypatch.setattr("time.time", lambda: true + 3600)
+    ear.hear(ear.message("web1", facts={"release": 1}))
+    assert ear.known.matching("mcs", Filter(), since=0.0)
+    monkeypatch.setattr("time.time", lambda: true)
+    ear.hear(ear.message("web1", facts={"release": 2}))
+    node = ear.known.node("mcs", "web1")
+    assert (node.facts, node.seen) == ({"release": 2}, true)
+    assert [*ear.known.matching("mcs", Filter(), since=true)] == ["web1"]

@@ -8,6 +8,7 @@ answered. No copy has secret inputs, or what is not proven.
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 import time
 from collections import Counter
@@ -86,7 +87,9 @@ def export_session(state_dir: Path, name: str, target: Path) -> Path:
         try:
             _write_copy(source, path, name)
         except MachineError as error:
-            raise type(error)(f"{target} cannot be written: {error}") from error
+            full = getattr(error.__cause__, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL
+            why = error.__cause__ if full else error  # SQLite says it of the file that it reads
+            raise type(error)(f"{target} cannot be written: {why}") from error
         path.rename(target)
     return target
 

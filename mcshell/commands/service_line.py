@@ -37,9 +37,8 @@ class NodeLine:
         from mcshell.node.process.service import begin  # noqa: PLC0415 - as above
 
         def serve() -> int:
-            settings = load(self.path)
             begin("info", as_json=self.log_json, until_eof=self.until_eof)
-            run(settings, partial(load, self.path))
+            run(load(self.path), partial(load, self.path))
             return 0
 
         return serve

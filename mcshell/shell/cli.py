@@ -131,7 +131,10 @@ def _meet(context: Context) -> None:
 def _complain(line: str) -> None:
     from mcshell.commands.output.sanitize import sanitize  # noqa: PLC0415 - only when there is something
 
-    sys.stderr.write(f"mcshell: {sanitize(line)}\n")
+    said = f"mcshell: {sanitize(line)}"
+    log = sys.modules.get("mcshell.wire.log_lines")  # of a service, which may log as JSON
+    if log is None or not log.said_in_json(said):
+        sys.stderr.write(f"{said}\n")
 
 
 def _read(words: list[str]) -> _Start:

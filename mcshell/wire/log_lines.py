@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from mcshell.errors import printable
 
-__all__ = ["JSONFormatter", "LogLines", "begin_log", "log_in_lines", "say"]
+__all__ = ["JSONFormatter", "LogLines", "begin_log", "log_in_lines", "said_in_json", "say"]
 
 
 class LogLines(logging.Formatter):
@@ -72,13 +72,20 @@ def say(line: str) -> None:
 
     No level hides it, and a stream that takes nothing holds up nobody.
     """
-    root = logging.getLogger()
-    if any(isinstance(handler.formatter, JSONFormatter) for handler in root.handlers):
-        root.handle(root.makeRecord("mcshell", logging.INFO, "", 0, line, (), None))
+    if said_in_json(line, logging.INFO):
         return
     with suppress(OSError):
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+
+
+def said_in_json(line: str, level: int = logging.ERROR) -> bool:
+    """Write a line as JSON if the log is; whether it is."""
+    root = logging.getLogger()
+    if not any(isinstance(handler.formatter, JSONFormatter) for handler in root.handlers):
+        return False
+    root.handle(root.makeRecord("mcshell", level, "", 0, line, (), None))
+    return True
 
 
 def log_in_lines() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +77,8 @@ def test_one_daemon_works_in_a_state_directory(
         second = fleet.cli("node", "--config", "only.toml")
         assert second.returncode == 64
         assert "another daemon is at work in" in second.stderr
+        third = fleet.cli("node", "--config", "only.toml", "--log-json")
+        assert json.loads(third.stderr)["message"] == second.stderr.strip()
         fleet.kill9("only")
         fleet.start()
 
@@ -96,3 +100,18 @@ def test_a_log_that_takes_nothing_holds_up_no_node(
             assert wait_until(answers, 30), child.tail()
         os.kill(child.pid, signal.SIGTERM)
         assert child.process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    "line", ["node --config {0}", "node --log-level info --config {0}", "supervisor --config {0}"]
+)
+def test_a_service_that_cannot_start_says_so_as_its_log_is(tmp_path: Path, line: str) -> None:
+    """Under --log-json a wrong setting is an object too, with the line as its message."""
+    path = tmp_path / "wrong.toml"
+    path.write_text("[node]\nslots = 0\n")
+    argv = [sys.executable, "-m", "mcshell", *line.format(path).split(), "--log-json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 64
+    said = json.loads(done.stderr)
+    assert said["level"] == "error"
+    assert said["message"].startswith(f"mcshell: {path}: node.slots: 0 is less than 1")

@@ -14,6 +14,8 @@ from mcshell.errors import MachineError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from _typeshed import ReadableBuffer as Buffer
+
 __all__ = ["StandardStreams", "fault_of", "writing"]
 
 _HANDLER: Final = "mcshell.escaped"
@@ -30,6 +32,10 @@ class StandardStreams:
             if getattr(sys, name) is None:
                 _fill(number)
                 setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for the life of the process
+        if type(sys.stderr) is io.TextIOWrapper and not isinstance(_raw(sys.stderr), _Lossy):
+            lossy = io.BufferedWriter(_Lossy(sys.stderr.fileno(), "w", closefd=False))
+            encoding, errors = sys.stderr.encoding, sys.stderr.errors
+            sys.stderr = io.TextIOWrapper(lossy, encoding, errors, line_buffering=True)
         codecs.register_error(_HANDLER, self._escape)
         if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
             sys.stdout.reconfigure(errors=_HANDLER)
@@ -68,6 +74,22 @@ class StandardStreams:
             os.close(null)
 
 
+class _Lossy(io.FileIO):
+    """Standard error: what a full disk or a reader that is gone does not take is lost, and nothing else.
+
+    What was done is done; the exit code says how it came out, not whether somebody could read of it.
+    """
+
+    def write(self, data: Buffer, /) -> int:
+        """Write it, or let it go."""
+        try:
+            return super().write(data)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return memoryview(data).nbytes
+
+
 @contextmanager
 def writing(what: str = "standard output") -> Iterator[None]:
     """Say of an output that takes no more which it was; who reads us may go without a word."""
@@ -87,6 +109,10 @@ def fault_of(error: Exception) -> str | None:
     if sqlite is not None and isinstance(error, sqlite.OperationalError):
         return " ".join(str(error).split())
     return None
+
+
+def _raw(stream: io.TextIOWrapper) -> object:
+    return getattr(stream.buffer, "raw", None)
 
 
 def _fill(number: int) -> None:

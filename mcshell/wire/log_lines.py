@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
-import os
 import sys
 import threading
-from contextlib import suppress
 
 from mcshell.errors import printable
 
@@ -47,34 +44,22 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(found)
 
 
-class _StandardError(logging.StreamHandler):  # type: ignore[type-arg] # of text, as sys.stderr is
-    """A full disk or a reader that is gone costs the lines, and nobody's work."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say what is wrong with a record, but not that the stream takes nothing."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handleError(record)
-
-
 def begin_log(level: str, *, as_json: bool) -> None:
     """Log to standard error from `level` on, a line a record: also what Python would write there itself."""
-    handler = _StandardError(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
     plain = LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JSONFormatter() if as_json else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     threading.excepthook = _thread_died
-    atexit.register(_let_go)
 
 
 def say(line: str) -> None:
     """Write a line to standard error for whoever started us, as JSON where the log is.
 
-    No level hides it, and a stream that takes nothing holds up nobody.
+    No level hides it.
     """
-    if said_in_json(line, logging.INFO):
-        return
-    with suppress(OSError):
+    if not said_in_json(line, logging.INFO):
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
@@ -100,13 +85,3 @@ def _thread_died(told: threading.ExceptHookArgs) -> None:
         name = told.thread.name if told.thread else "?"
         trace = (told.exc_type, told.exc_value, told.exc_traceback)
         logging.getLogger("mcshell").error("the thread %s has died", name, exc_info=trace)
-
-
-def _let_go() -> None:
-    """Drop what standard error has not taken: the interpreter would call the whole process failed."""
-    try:
-        sys.stderr.flush()
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stderr.fileno())
-        os.close(null)

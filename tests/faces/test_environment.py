@@ -185,3 +185,15 @@ def test_replies_that_find_a_full_disk_are_told_in_lines(fleet: Fleet, tmp_path:
             assert "disk is full" in screen
             assert "Traceback" not in screen
             disk.empty()
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [("rpc rpcutil ping", 0), ("rpc rpcutil ping -I gone", 4), ("nonsense", 64)]
+)
+def test_what_cannot_be_said_beside_the_data_changes_no_exit_code(
+    fleet: Fleet, line: str, code: int
+) -> None:
+    """With standard error on a full disk the data is whole, and the exit code is the request's."""
+    done = shell(fleet, f"mcshell {line} 2>/dev/full")
+    assert done.returncode == code
+    assert done.stdout.count("sender") == (code != 64)

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompletionMatcher", "MCMagics", "load", "unload"]
 
-_DESCRIBING = frozenset(("doc", "analysis"))
+_DESCRIBING = frozenset(("doc", "analysis", "explain"))
 """The modules of verbs whose lines below a table describe its rows."""
 _MAGIC = re.compile(r"^\s*(?:[\w.\[\]'\", ]+=\s*)?%{1,2}mco\s+")
 

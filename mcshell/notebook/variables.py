@@ -166,9 +166,9 @@ class Template:
 
         def parameter(place: re.Match[str]) -> str:
             hole, name = self._holes[int(place[1])], f"given{place[1]}"
-            value = self._plain(hole)
-            if isinstance(value, list | dict):
-                value = _text(hole.source, value)
+            value = self._evaluated(hole)
+            if not isinstance(value, dt.datetime) or value != value:  # noqa: PLR0124 - NaT is not
+                value = _plain(hole.source, value)
             bound[name] = value
             return f":{name}"
 

@@ -292,6 +292,8 @@ def test_a_broker_without_descriptors_serves_those_it_has_and_then_the_others(
     broker = fresh_broker()
     process = psutil.Process(broker.pid)
     process.rlimit(psutil.RLIMIT_NOFILE, (64, 64))
+    # who asked whether it is ready has left
+    assert wait_until(lambda: not any(one.raddr for one in process.net_connections()), 60.0)
     with contextlib.ExitStack() as stack:
         room = 64 - process.num_fds()
         clients = [stack.enter_context(Bare(broker)) for _ in range(room + 20)]

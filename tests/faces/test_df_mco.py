@@ -205,6 +205,19 @@ def test_lists_are_values_of_a_query(client: Client) -> None:
             client.sql(text, nodes=wrong)
 
 
+def test_moments_are_values_of_a_query(client: Client) -> None:
+    """As seconds, which is what the tables have; one without a time zone, and none, is refused."""
+    replies = client.rpc("echo", "say", text="now", value=1, nodes=["web1"])
+    (sent,) = replies.ledger().sent
+    text = "SELECT sent >= :moment AS after FROM ledger WHERE requestid = :id"
+    for moment, after in ((sent - pd.Timedelta(seconds=1), 1), (sent + pd.Timedelta(hours=1), 0)):
+        for one in (moment, moment.to_pydatetime()):
+            assert list(client.sql(text, moment=one, id=replies.requestid).after) == [after]
+    for wrong in (sent.tz_localize(None), pd.NaT):
+        with pytest.raises(UsageError, match=r"^sql: :moment: "):
+            client.sql(text, moment=wrong, id=replies.requestid)
+
+
 def test_sql_asks_all_sessions(client: Client, echoes: Fleet) -> None:
     """Typed and joined with facts, over the sessions of other processes too; values are bound."""
     with echoes.client(state="state-df-mco", session="elsewhere") as other:

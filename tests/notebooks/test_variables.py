@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shlex
 from typing import Any
 
@@ -79,6 +80,16 @@ def test_a_value_is_a_parameter(value: Any) -> None:
     template = Template("SELECT {v} -- {v}\nFROM x WHERE y = '{' || {{v}}", {"v": value})
     text = template.sql(template.text, bound)
     assert text.startswith("SELECT :given0 -- {v}\n")
+
+
+def test_a_moment_is_a_parameter_as_it_is() -> None:
+    """In a query, which makes seconds of it; elsewhere it is a word, and a date is one everywhere."""
+    moment = dt.datetime(2026, 11, 29, 4, tzinfo=dt.UTC)
+    bound: dict[str, Any] = {}
+    template = Template("{v} {d}", {"v": moment, "d": moment.date()})
+    assert template.sql(template.text, bound) == ":given0 :given1"
+    assert bound == {"given0": moment, "given1": "2026-11-29"}
+    assert template.words(template.text.split()) == ["2026-11-29T04:00:00+00:00", "2026-11-29"]
 
 
 def test_expressions_end_where_python_ends() -> None:

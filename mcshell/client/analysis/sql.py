@@ -25,6 +25,7 @@ import secrets
 import sqlite3
 import time
 from contextlib import ExitStack, closing
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mcshell import table
@@ -226,7 +227,11 @@ def some_rows(
 
 
 def _parameter(name: str, value: Any) -> Any:
-    """What SQLite takes for a value: lists and hashes are JSON, as those of the tables are."""
+    """What SQLite takes for a value: lists and hashes are JSON, moments seconds, as in the tables."""
+    if isinstance(value, datetime) and value == value:  # noqa: PLR0124 - NaT is not
+        if value.tzinfo is None:
+            raise UsageError(f"sql: :{name}: {value} has no time zone: a moment is meant")
+        return value.timestamp()
     try:
         plain = coerce("any", value)
         return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else plain

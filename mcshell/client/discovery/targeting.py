@@ -358,6 +358,6 @@ def seconds_of(value: float | str | timedelta | None) -> float | None:
     if not isinstance(found, int | float | str):
         raise UsageError(f"{on_one_line(reprlib.repr(value))} is no duration (such as 10s or 24h)")
     try:
-        return config.read_duration(found)
+        return config.seconds(found)
     except ValueError as error:
         raise UsageError(str(error)) from None

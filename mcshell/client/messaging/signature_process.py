@@ -118,7 +118,11 @@ class SignatureProcess:
     def _read(self, most: int) -> bytes:
         """What it answers; nothing at its end, or when it is silent too long."""
         pipe = None if self._process is None else self._process.stdout
-        if pipe is None or not select.select([pipe], [], [], _PATIENCE)[0]:
+        if pipe is None:
+            return b""
+        poll = select.poll()  # `select` itself knows no descriptor above 1,023
+        poll.register(pipe, select.POLLIN)
+        if not poll.poll(_PATIENCE * 1000):
             return b""
         return os.read(pipe.fileno(), most)
 

@@ -146,7 +146,8 @@ class AES:
 
     def _decrypted(self, once: bytes, document: Any) -> bytes:
         if not 0 < len(once) <= _LONGEST_KEY:
-            raise Rejected(Reason.MALFORMED, f"a one-time key of {len(once)} bytes")
+            # what is sealed for another opens to a text of any length
+            raise Rejected(Reason.BAD_SIGNATURE, f"a one-time key of {len(once)} bytes")
         raw = keys.decode64(inner_bytes(document).decode("latin-1"))
         decryptor, unpadder = self._cipher(once).decryptor(), PKCS7(128).unpadder()
         try:

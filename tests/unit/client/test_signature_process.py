@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -140,6 +141,23 @@ def test_it_starts_for_a_backlog_alone(
     assert checks._process is not None
     assert checks.ask(full)
     assert checks.answer() == b"\1" * FULL
+
+
+def test_a_program_with_many_files_open_has_it_too(
+    checks: SignatureProcess, signers: list[Signer]
+) -> None:
+    """Its answers are read whatever the number of the descriptor is."""
+    former, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(former, 2048), most))
+    many = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        full = [delivery(signers[0], b"one")] * FULL
+        begun(checks, full)
+        assert checks.answer() == b"\1" * FULL
+    finally:
+        for one in many:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (former, most))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -130,8 +130,10 @@ class FileLock:
         self._handle.close()
 
 
-def replace_file(path: Path, content: bytes, mode: int) -> None:
+def replace_file(path: Path, content: bytes, mode: int, *, exact: bool = False) -> None:
     """Write a file so that a reader sees the old one or the new one, whole and on the disk.
+
+    With the mode from the first byte on, less what the umask takes, or `exact` whatever that is.
 
     Raises:
         OSError: it cannot be; it names the file, and nothing is left of it.
@@ -141,6 +143,8 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
         temporary.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+            if exact:
+                os.fchmod(file.fileno(), mode)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -68,6 +68,13 @@ class Terminal:
         """Press keys by tmux's names: Enter, Tab, C-c, F4."""
         self._tmux("send-keys", *keys)
 
+    def stop_and_resume(self) -> None:
+        """Have the shell stop the program by Ctrl-Z, and bring it back."""
+        self.press("C-z")
+        self.wait_for("Stopped", 60)
+        self.type("fg")
+        self.press("Enter")
+
     def type_and_press(self, *turns: tuple[str, str]) -> None:
         """Type a text and press a key, for each pair of them, in one go; no text ends with `;`."""
         words: list[str] = []

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import secrets
 import time
-from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING, Final
@@ -18,6 +16,7 @@ from mcshell.broker.config.enrolment import PASSCODE_FILE, EnrolmentAccess
 from mcshell.broker.config.foreign import ForeignCA
 from mcshell.broker.config.rights import Holder
 from mcshell.errors import ConfigError, UsageError
+from mcshell.private import replace_file
 from mcshell.storage import not_written
 from mcshell.values import dataclass
 from mcshell.wire.destinations import check_word
@@ -268,18 +267,11 @@ def is_address(host: str) -> bool:
 def put(path: Path, content: str | bytes, *, secret: bool = False, script: bool = False) -> None:
     """Write a file anew, with its mode from the first byte on; raises ConfigError or MachineError."""
     mode = 0o600 if secret else 0o755 if script else 0o644
-    temporary = path.with_name(f".{path.name}.new")
+    found = content.encode() if isinstance(content, str) else content
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)  # whatever the umask is
-            file.write(content.encode() if isinstance(content, str) else content)
-        temporary.replace(path)
+        replace_file(path, found, mode, exact=True)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         error.filename = str(path)
         raise not_written(path, error, ConfigError) from error
 

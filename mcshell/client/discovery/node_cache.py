@@ -311,24 +311,25 @@ class NodeCache:
             return
         version = self._data_version()
         query = "SELECT identity, seen FROM nodes WHERE realm=? AND collective=?"
-        rows = [(name, seen) for name, seen in self._read(query, collective)]
-        now = time.time()
-        if any(seen > now + _AHEAD for _name, seen in rows):
-            self._put_back(collective, now)
-            rows = [(name, seen) for name, seen in self._read(query, collective)]
-        for node in self.some(collective, remembered.changed(rows)):
+        seen = self._put_back(collective, dict(self._read(query, collective)))
+        for node in self.some(collective, remembered.changed(list(seen.items()))):
             remembered.put(node)
         self._version[collective] = version
 
-    def _put_back(self, collective: str, now: float) -> None:
+    def _put_back(self, collective: str, seen: dict[str, float]) -> dict[str, float]:
         """Have what was heard while this machine's clock was ahead count as heard a while ago.
 
-        Else nothing newer would count until then, and who is dead would be known as long.
+        Else nothing newer would count until then, and who is dead would be known as long. Gives what
+        was `seen` as it is now.
         """
+        now = time.time()
+        if all(at <= now + _AHEAD for at in seen.values()):
+            return seen
         query = "UPDATE nodes SET seen=? WHERE realm=? AND collective=? AND seen>?"
         with self._database.transaction(durable=False) as db:
             db.execute(query, (now - _WHILE, self._realm, collective, now + _AHEAD))
         self._version.pop(collective, None)
+        return {name: at if at <= now + _AHEAD else now - _WHILE for name, at in seen.items()}
 
     def trusts(self, collective: str) -> dict[str, str]:
         """The wire over which each known node is known (see `Reply.trust`)."""
@@ -374,14 +375,10 @@ class NodeCache:
     def seen(self, collective: str, identities: Iterable[str]) -> dict[str, float]:
         """When those of `identities` that are known gave their last signed reply (epoch)."""
         query = "SELECT seen FROM nodes WHERE realm=? AND collective=? AND identity=?"
-        names = list(identities)
-        found = {name: self._read(query, collective, name) for name in names}
-        seen = {name: rows[0][0] for name, rows in found.items() if rows}
-        now = time.time()
-        if all(at <= now + _AHEAD for at in seen.values()):
-            return seen
-        self._put_back(collective, now)
-        return self.seen(collective, names)
+        found = {name: self._read(query, collective, name) for name in identities}
+        return self._put_back(
+            collective, {name: rows[0][0] for name, rows in found.items() if rows}
+        )
 
     def node(self, collective: str, identity: str) -> CachedNode | None:
         """One known node; None when it is not."""

@@ -127,7 +127,7 @@ class Listeners:
 
     A ledger is live for as long as somebody has it (`SessionHub.watch`); the file has them all.
     `digests` has what was signed about each by this process, as (target or `*`, SHA-256): of
-    questions and live ledgers all, of what the file has the newest.
+    questions and live ledgers all, of what the file has the newest; `signatures` counts the new ones.
     `forgotten` are questions to which answers may still come, and nobody waits for them.
     `tasks` are told of every entry that is made: it may be one of theirs.
     `keeping` is held while replies are kept and entered: whoever restores a ledger from the file

@@ -49,6 +49,14 @@ def signer_of(authority, name):
     return Signer.from_pem(*authority.issue_pem(name, "operator"))
 
 
+def trusting(authority, folder):
+    """The files of a CA and of its lists, and who trusts what they say."""
+    files = {name: folder / f"{name}.pem" for name in ("ca", "crl")}
+    files["ca"].write_bytes(authority.ca_pem)
+    files["crl"].write_bytes(authority.crl_pem)
+    return files, load_verifier(PKISettings(**files))
+
+
 def test_each_new_ca_has_a_subject_of_its_own(tmp_path):
     """Two CAs made with one name are told apart by what stands behind it; one opened stays as it is."""
     one, two = Authority.init(tmp_path / "1", "fleet"), Authority.init(tmp_path / "2", "fleet")
@@ -334,12 +342,9 @@ def test_a_key_goes_on_while_any_of_its_certificates_is_good(old):
 @pytest.mark.parametrize("alone", [True, False])
 def test_the_list_beside_a_ca_that_came_meanwhile_counts(old, new, tmp_path, alone):
     """Whoever takes the CAs from their file anew takes the lists from theirs, as a start would."""
-    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "crl")}
     good, mallory = signer_of(new, "alice"), signer_of(new, "mallory")
     new.revoke("mallory")
-    files["ca"].write_bytes(old.ca_pem)
-    files["crl"].write_bytes(old.crl_pem)
-    verifier = load_verifier(PKISettings(**files))
+    files, verifier = trusting(old, tmp_path)
     assert reason(verifier, mallory) is Reason.FOREIGN_CA
     files["crl"].write_bytes(new.crl_pem if alone else old.crl_pem + new.crl_pem)
     files["ca"].write_bytes(old.ca_pem + new.ca_pem)
@@ -350,12 +355,9 @@ def test_the_list_beside_a_ca_that_came_meanwhile_counts(old, new, tmp_path, alo
 @pytest.mark.parametrize("text", [b"", b"junk"])
 def test_a_ca_comes_only_with_a_list_that_can_be_used(old, new, tmp_path, caplog, text):
     """As at a start; it is looked at again once one of the files is another."""
-    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "crl")}
     alice, mallory = signer_of(new, "alice"), signer_of(old, "mallory")
     old.revoke("mallory")
-    files["ca"].write_bytes(old.ca_pem)
-    files["crl"].write_bytes(old.crl_pem)
-    verifier = load_verifier(PKISettings(**files))
+    files, verifier = trusting(old, tmp_path)
     files["crl"].write_bytes(text)
     files["ca"].write_bytes(old.ca_pem + new.ca_pem)
     for _ in range(2):

@@ -166,8 +166,14 @@ def test_replies_ledger_and_retry_take_a_jobs_name(embedded: Broker, tmp_path: P
         )
         assert wait_until(lambda: len(client.jobs.runs(often)) > 1, 60), job_fleet.logs()
         client.jobs.pause(often)
-        assert client.jobs.runs(often)[-1].wait(90).done
-        newest = client.jobs.runs(often)[-1].requestid
+        (row,) = client.jobs.show(often).rows()
+        newest = row.data["history"][0]["requestid"]
+
+        def heard() -> bool:
+            last = client.jobs.runs(often)[-1]
+            return last.requestid == newest and last.done
+
+        assert wait_until(heard, 90), job_fleet.logs()
         client.close()
 
         def cli(*words: str) -> tuple[int, Any]:

@@ -280,7 +280,7 @@ def test_a_reply_encrypted_for_another_is_refused(rsa_keys: Keys) -> None:
     """Under aes only the caller's private key opens a reply; another opens it to a text of any length."""
     node = ours(rsa_keys, "aes", "marshal", who="server")
     other = ours(rsa_keys, "aes", "marshal")
-    for _ in range(300):
+    for _ in range(600):
         sealed = node.seal_reply(REPLY, "cert=server")
         with pytest.raises(Rejected) as caught:
             other.open_reply(sealed, MCollectiveLimits(), lambda *_: True)

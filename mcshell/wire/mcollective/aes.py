@@ -131,9 +131,11 @@ class AES:
             once = self._private.decrypt(sealed, rsa_padding.PKCS1v15())
         except ValueError:
             raise Rejected(Reason.BAD_SIGNATURE, "encrypted for another key") from None
-        return replace(
-            reply, body=read_answer(self.codec, self._decrypted(once, document), limits.bounds)
-        )
+        plain = self._decrypted(once, document)
+        if not plain.startswith(self.codec.begins):
+            # one in 256 bodies under a wrong key has a padding that is right
+            raise Rejected(Reason.BAD_SIGNATURE, "its body does not decrypt")
+        return replace(reply, body=read_answer(self.codec, plain, limits.bounds))
 
     def _cipher(self, once: bytes) -> Cipher[modes.CBC]:
         key, iv = _derived(once, self._size)

@@ -68,9 +68,10 @@ class MCollectiveLimits:
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """One of the two serializers of ssl and aes_security."""
+    """One of the two serializers of ssl and aes_security; each document of it `begins` so."""
 
     name: Literal["marshal", "yaml"]
+    begins: bytes
     load: Callable[[bytes, Bounds], Any]
     dump: Callable[[Any], bytes]
 
@@ -92,8 +93,8 @@ def _dump_yaml(value: Any) -> bytes:
     return yamls.dump(value)
 
 
-MARSHAL: Final = Codec("marshal", marshal.load, marshal.dump)
-YAML: Final = Codec("yaml", _load_yaml, _dump_yaml)
+MARSHAL: Final = Codec("marshal", b"\x04\x08", marshal.load, marshal.dump)
+YAML: Final = Codec("yaml", b"---", _load_yaml, _dump_yaml)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from mcshell.errors import MachineError
 
@@ -27,12 +27,13 @@ class StandardStreams:
     def __init__(self) -> None:
         self.escaped = 0
         self.closed = sys.stdout is None
+        heard = sys.stderr is not None
         # What is opened later must not become standard output.
         for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
             if getattr(sys, name) is None:
                 _fill(number)
                 setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - for the life of the process
-        if type(sys.stderr) is io.TextIOWrapper and not isinstance(_raw(sys.stderr), _Lossy):
+        if heard and _is_plain(sys.stderr):
             lossy = io.BufferedWriter(_Lossy(sys.stderr.fileno(), "w", closefd=False))
             encoding, errors = sys.stderr.encoding, sys.stderr.errors
             sys.stderr = io.TextIOWrapper(lossy, encoding, errors, line_buffering=True)
@@ -111,8 +112,11 @@ def fault_of(error: Exception) -> str | None:
     return None
 
 
-def _raw(stream: io.TextIOWrapper) -> object:
-    return getattr(stream.buffer, "raw", None)
+def _is_plain(stream: TextIO) -> bool:
+    """Whether a stream is as Python makes it at its start."""
+    if type(stream) is not io.TextIOWrapper:
+        return False
+    return type(getattr(stream.buffer, "raw", stream.buffer)) is io.FileIO
 
 
 def _fill(number: int) -> None:

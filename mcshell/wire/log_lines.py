@@ -6,8 +6,10 @@ import json
 import logging
 import sys
 import threading
+from typing import TextIO
 
 from mcshell.errors import printable
+from mcshell.wire.log_stream import LogStream, log_to_standard_error
 
 __all__ = ["JSONFormatter", "LogLines", "begin_log", "log_in_lines", "said_in_json", "say"]
 
@@ -44,9 +46,28 @@ class JSONFormatter(logging.Formatter):
         return json.dumps(found)
 
 
+class _LogHandler(logging.StreamHandler[TextIO]):
+    """Writes records, and says of those that nobody took how much they were."""
+
+    def __init__(self, stream: TextIO, raw: LogStream | None) -> None:
+        super().__init__(stream)
+        self._raw = raw
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; where standard error takes it, tell what it has not taken."""
+        super().emit(record)
+        if self._raw is not None and self._raw.taking and self._raw.lost:
+            lost, self._raw.lost = self._raw.lost, 0
+            text = f"{lost} bytes of this log are lost: standard error took nothing"
+            super().emit(_record(logging.WARNING, text))
+
+
 def begin_log(level: str, *, as_json: bool) -> None:
-    """Log to standard error from `level` on, a line a record: also what Python would write there itself."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Log to standard error from `level` on, a line a record: also what Python would write there itself.
+
+    What it does not take within a second is lost, and told: a log holds up no service.
+    """
+    handler = _LogHandler(*log_to_standard_error())
     plain = LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JSONFormatter() if as_json else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -69,8 +90,12 @@ def said_in_json(line: str, level: int = logging.ERROR) -> bool:
     root = logging.getLogger()
     if not any(isinstance(handler.formatter, JSONFormatter) for handler in root.handlers):
         return False
-    root.handle(root.makeRecord("mcshell", level, "", 0, line, (), None))
+    root.handle(_record(level, line))
     return True
+
+
+def _record(level: int, line: str) -> logging.LogRecord:
+    return logging.getLogger().makeRecord("mcshell", level, "", 0, line, (), None)
 
 
 def log_in_lines() -> None:

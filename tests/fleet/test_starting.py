@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
+import termios
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +105,79 @@ def test_a_log_that_takes_nothing_holds_up_no_node(
             assert wait_until(answers, 30), child.tail()
         os.kill(child.pid, signal.SIGTERM)
         assert child.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal", "Ctrl-S"])
+def test_a_log_whose_reader_sleeps_holds_up_no_node(
+    embedded: Broker, tmp_path: Path, kind: str
+) -> None:
+    """What standard error does not take is lost, and is told once somebody reads it again."""
+    ours, theirs = filled(kind)
+    with Fleet(embedded, tmp_path, {"mute": Node()}) as fleet:
+        argv = [sys.executable, "-m", "mcshell", "node", "--config", f"{tmp_path}/mute.toml"]
+        node = subprocess.Popen(
+            [*argv, "--log-json", "--log-level", "info"],
+            stderr=theirs,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **fleet.environ},
+        )
+        try:
+            with fleet.client() as client:
+
+                def answers() -> bool:
+                    return client.rpc("rpcutil", "ping", nodes="mute", timeout=5).stats["ok"] == 1
+
+                assert wait_until(answers, 60)
+            if kind == "Ctrl-S":
+                termios.tcflow(theirs, termios.TCOON)
+            read: list[bytes] = []
+            threading.Thread(target=read_all, args=(ours, read), daemon=True).start()
+
+            def told() -> bool:
+                node.send_signal(signal.SIGHUP)
+                return b"are lost" in b"".join(read)
+
+            assert wait_until(told, 60)
+            node.send_signal(signal.SIGTERM)
+            assert node.wait(60) == 0
+        finally:
+            node.kill()
+            node.wait()
+            os.close(theirs)
+    (line,) = [one for one in b"".join(read).split(b"\n") if b"are lost" in one]
+    said = json.loads(line.lstrip(FILLING))
+    assert said["level"] == "warning"
+
+
+FILLING = b"x"
+
+
+def filled(kind: str) -> tuple[int, int]:
+    """Both ends of what takes no more until it is read: whose reads it, and whose writes."""
+    if kind == "pipe":
+        ours, theirs = os.pipe()
+    elif kind == "socket":
+        ours, theirs = (one.detach() for one in socket.socketpair())
+    else:
+        ours, theirs = os.openpty()
+    if kind == "Ctrl-S":
+        termios.tcflow(theirs, termios.TCOOFF)
+        return ours, theirs
+    os.set_blocking(theirs, False)
+    room = select.poll()
+    room.register(theirs, select.POLLOUT)
+    while room.poll(500):  # what a terminal holds moves on to its reader's side
+        with suppress(BlockingIOError):
+            os.write(theirs, FILLING * 4096)
+    os.set_blocking(theirs, True)
+    return ours, theirs
+
+
+def read_all(source: int, into: list[bytes]) -> None:
+    """Read until the other end is gone."""
+    with suppress(OSError):  # a terminal whose last writer is gone
+        while part := os.read(source, 65536):
+            into.append(part)
 
 
 @pytest.mark.parametrize(

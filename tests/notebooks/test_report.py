@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import venv
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nbformat
@@ -13,8 +16,6 @@ import pytest
 from tests.notebooks.books import ROOT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.notebooks.conftest import Demo
 
 pytestmark = pytest.mark.timeout(240)
@@ -115,3 +116,34 @@ def test_bad_input_is_one_line(tmp_path: Path, words: list[str], said: str, demo
     assert done.returncode == 64
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_templates_that_are_not_there_are_told_before_anything_runs(
+    demo: Demo, tmp_path: Path
+) -> None:
+    """An environment without nbconvert's templates is said to be so, and what mends it does."""
+    path = notebook(tmp_path, "number = 1", "from pathlib import Path\nPath('ran').touch()")
+    venv.create(tmp_path / "bare", with_pip=False)
+    argv = [tmp_path / "bare" / "bin" / "python", "-m", "mcshell", "report", path]
+    found = os.pathsep.join([str(ROOT), *(one for one in sys.path if "site-packages" in one)])
+    environ = {**demo.environ, "PYTHONPATH": found, "HOME": str(tmp_path)}
+
+    def said(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+            cwd=tmp_path,
+            env=environ | more,
+        )
+
+    done = said()
+    assert done.returncode == 64
+    assert "nbconvert's templates are not in" in done.stderr
+    assert "JUPYTER_PATH" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "ran").exists()
+    done = said(JUPYTER_PATH=str(Path(sys.prefix, "share", "jupyter")))
+    assert (done.returncode, done.stdout) == (0, "mine.html\n"), done.stderr

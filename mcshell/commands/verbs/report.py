@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import logging
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -76,6 +77,7 @@ def report(context: Context, options: ReportOptions) -> Prose:
         import papermill  # noqa: F401, PLC0415 - an extra
     except ImportError as error:
         raise UsageError("report: needs papermill: pip install papermill nbconvert") from error
+    exporter = _exporter(code=options.code)
     source = Path(options.notebook)
     parameters = given(options.parameters, declared(_cells(source)))
     target = Path(options.out or source.with_suffix(".html").name)
@@ -90,7 +92,7 @@ def report(context: Context, options: ReportOptions) -> Prose:
         failure = _run(source, done, parameters, options.timeout)
         book = done if done.exists() else source
         target.write_text(
-            _page(book, str(parameters.get("title", source.stem)), code=options.code),
+            _page(book, str(parameters.get("title", source.stem)), exporter, code=options.code),
             encoding="utf-8",
         )
     if failure is not None:
@@ -144,19 +146,34 @@ def _line(said: object) -> str:
     return " ".join(str(said).split())[:500]
 
 
-def _page(path: Path, title: str, *, code: bool) -> str:
-    """The notebook as one page without its code, or with it."""
-    import nbformat  # noqa: PLC0415 - comes with the extra
+def _exporter(*, code: bool) -> Any:
+    """What makes the page; its templates lie in share/jupyter, which not every environment has."""
     from nbconvert import HTMLExporter  # noqa: PLC0415 - an extra
 
-    read: Any = nbformat.read
     page: Any = HTMLExporter
+    try:
+        exporter = page(template_name="basic", embed_images=True)
+        exporter.get_template_names()
+    except ValueError as error:
+        searched = Path(sys.prefix, "share", "jupyter")
+        raise UsageError(
+            f"report: nbconvert's templates are not in {searched}, nor elsewhere where it looks: "
+            "install nbconvert into this environment, or name in JUPYTER_PATH the share/jupyter "
+            "that has them"
+        ) from error
+    exporter.exclude_input = not code
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    return exporter
+
+
+def _page(path: Path, title: str, exporter: Any, *, code: bool) -> str:
+    """The notebook as one page without its code, or with it."""
+    import nbformat  # noqa: PLC0415 - comes with the extra
+
+    read: Any = nbformat.read
     book = read(path, as_version=4)
     for cell in book.cells:
         if {"injected-parameters", "parameters"} & set(cell.metadata.get("tags", ())) and not code:
             cell.source = ""
-    exporter = page(template_name="basic", embed_images=True)
-    exporter.exclude_input = not code
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     body, _resources = exporter.from_notebook_node(book)
     return _PAGE.format(title=html.escape(title), body=sanitize(body))

@@ -24,10 +24,15 @@ __all__ = ["RowTest", "compile_rows"]
 
 @dataclass(frozen=True, slots=True)
 class RowTest:
-    """A compiled expression; `columns` are the names, or paths, that it looks at."""
+    """A compiled expression; `comparisons` are those that it makes."""
 
-    columns: tuple[str, ...]
+    comparisons: tuple[FactTest, ...]
     _test: Callable[[Subject], bool]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names, or paths, that it looks at."""
+        return tuple(dict.fromkeys(one.fact for one in self.comparisons))
 
     def __call__(self, row: Mapping[str, Any]) -> bool:
         """Whether it is true of a row."""
@@ -55,20 +60,19 @@ def compile_rows(text: str) -> RowTest:
         FilterError: it does not parse, or holds something else than comparisons.
     """
     expression = parse_compound(text)
-    names = tuple(dict.fromkeys(_columns(expression, text)))
-    return RowTest(names, compile_expression(expression))
+    return RowTest(tuple(_comparisons(expression, text)), compile_expression(expression))
 
 
-def _columns(expression: Expression, text: str) -> Iterator[str]:
+def _comparisons(expression: Expression, text: str) -> Iterator[FactTest]:
     match expression:
-        case FactTest(name):
-            yield name
+        case FactTest():
+            yield expression
         case ClassTest() | DataTest():
             raise FilterError(
                 f"{show(expression)!r} compares no column: COLUMN=VALUE is meant", text
             )
         case Not(operand):
-            yield from _columns(operand, text)
+            yield from _comparisons(operand, text)
         case And(operands) | Or(operands):
             for operand in operands:
-                yield from _columns(operand, text)
+                yield from _comparisons(operand, text)

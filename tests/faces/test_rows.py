@@ -60,6 +60,16 @@ def test_only_shows_rows_and_counts_all(run: Run) -> None:
     assert out == "web1\nweb2\n"
 
 
+@pytest.mark.parametrize("verb", ["ping", "inventory", f"{ROLE}", "ledger", "replies"])
+def test_a_state_that_is_none_is_refused(run: Run, verb: str) -> None:
+    """A slip of a state is told, with the nearest, before anybody is asked: it looked like no rows."""
+    code, out, err = run(f"{verb} --only 'sender=web1 or state=silnt'")
+    assert (code, out) == (64, "")
+    assert "there is no state 'silnt' (did you mean silent?)" in err
+    _, _, err = run(f"{verb} --only state!=down")
+    assert "one of pending, received, running, ok," in err
+
+
 def test_who_is_not_well_and_not_shown_is_named(run: Run) -> None:
     """A node that was denied is never lost between the rows that were asked for."""
     _, out, err = run("rpc file checksum path=/etc/no-such-file --odd checksum")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table, exit_code
 from mcshell.commands.output.summary import summary_lines
-from mcshell.errors import UsageError
+from mcshell.errors import UsageError, did_you_mean
+from mcshell.message import State
 
 if TYPE_CHECKING:
     from mcshell.client.analysis.answers import Answers
@@ -24,7 +25,7 @@ def check(options: RowsOptions) -> bool:
     """Whether the line shapes its rows; what cannot be done is refused before anybody is asked.
 
     Raises:
-        UsageError: options that do not go together, or a number that is none.
+        UsageError: options that do not go together, a number that is none, or a state that is none.
         FilterError: `--only` does not parse.
     """
     shapes = {"only": options.only, "odd": options.odd, "top": options.top, "fold": options.fold}
@@ -34,12 +35,24 @@ def check(options: RowsOptions) -> bool:
     if "diff" in given and len(given) > 1:
         raise UsageError(f"--diff compares all rows: it does not go with --{given[0]}")
     if options.only:
-        from mcshell.filters.rows import compile_rows  # noqa: PLC0415 - few lines choose rows
-
-        compile_rows(options.only)
+        _check_only(options.only)
     if options.top and not (options.top[0].isdecimal() and int(options.top[0])):
         raise UsageError(f"--top {options.top[0]!r}: a number of rows above 0 is meant")
     return bool(given)
+
+
+def _check_only(text: str) -> None:
+    from mcshell.filters.rows import compile_rows  # noqa: PLC0415 - few lines choose rows
+    from mcshell.filters.values import SpelledText  # noqa: PLC0415 - as above
+
+    states = [str(one) for one in State]
+    for one in compile_rows(text).comparisons:
+        if one.fact != "state" or not isinstance(one.value, SpelledText):
+            continue
+        said = one.value.text
+        if one.operator in ("==", "!=") and said not in states:
+            near = did_you_mean(said.lower(), states) or f": one of {', '.join(states)} is meant"
+            raise UsageError(f"--only: there is no state {said!r}{near}")
 
 
 def shaped(

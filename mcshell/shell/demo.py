@@ -11,6 +11,7 @@ import importlib.util
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -28,6 +29,7 @@ from mcshell.commands.context import Context
 from mcshell.config import variables
 from mcshell.errors import MCShellError, UsageError
 from mcshell.node.admission.policy import UNCOVERED
+from mcshell.private import lock_file
 from mcshell.shell.lines import run_lines
 from mcshell.shell.operator import meet
 from mcshell.shell.output import Screen
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from mcshell.commands.grammar.local_options import DemoOptions
     from mcshell.pki import Authority
     from mcshell.pki.identity import Kind
+    from mcshell.private import FileLock
 
 __all__ = ["DemoError", "demo"]
 
@@ -203,6 +206,7 @@ def _run(options: DemoOptions, stack: ExitStack) -> int:
     else:
         folder = Path(options.dir).absolute()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        stack.enter_context(_alone(folder))
     logs = folder / "logs"
     logs.mkdir(exist_ok=True)
     port = _free_port()
@@ -241,6 +245,21 @@ def _run(options: DemoOptions, stack: ExitStack) -> int:
     from mcshell.shell.prompt import prompt  # noqa: PLC0415 - lines that are given need no prompt
 
     return prompt(context)
+
+
+def _alone(folder: Path) -> FileLock:
+    """Have the folder to ourselves: another demo's ports, logs and processes are in it.
+
+    Raises:
+        UsageError: a demo runs there.
+    """
+    lock = lock_file(folder / "lock")
+    if lock is None:
+        raise UsageError(
+            f"demo: another demo runs in {folder}: join it with "
+            f"export MCSHELL_CONFIG={shlex.quote(str(folder / 'mcshell.toml'))}, or name another --dir"
+        )
+    return lock
 
 
 def _meet(context: Context, names: Sequence[str]) -> None:

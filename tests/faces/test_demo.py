@@ -121,6 +121,21 @@ def test_another_shell_joins_and_the_directory_stays(tmp_path: Path) -> None:
     assert again.stdout == other.stdout
 
 
+def test_a_second_demo_in_a_folder_leaves_the_first_alone(tmp_path: Path) -> None:
+    """Who starts a demo where one runs is told so, and those who have joined it go on asking."""
+    folder = tmp_path / "my lab"
+    demo = serving("--nodes", "1", "--dir", str(folder))
+    try:
+        config = (folder / "mcshell.toml").read_bytes()
+        second = ended("--nodes", "1", "--dir", str(folder), "--exec", "find")
+        assert second.returncode == 64
+        assert f"export MCSHELL_CONFIG='{folder}/mcshell.toml'" in second.stderr
+        assert (folder / "mcshell.toml").read_bytes() == config
+    finally:
+        out, err = demo.communicate("find --senders\n", timeout=60)
+    assert (demo.returncode, len(out.split())) == (0, 2), err
+
+
 def test_a_part_that_does_not_start_is_named(tmp_path: Path) -> None:
     """A demo whose policies or CA cannot be used says which part failed, and leaves."""
     (tmp_path / "pki").mkdir()

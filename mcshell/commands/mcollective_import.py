@@ -20,7 +20,7 @@ from mcshell.errors import ConfigError
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["Imported", "convert", "parse"]
 
@@ -30,6 +30,7 @@ _FALSE: Final = re.compile(r"(?:0|f|false|n|no)", re.IGNORECASE)
 _LEADING: Final = re.compile(r"\s*([0-9]+)(.*)")
 _PORTS: Final = range(1, 65536)
 _DIGITS: Final = 20
+_LARGEST: Final = 10**9
 _IPV6: Final = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 _CONNECTORS: Final = ("activemq", "rabbitmq")
 _SECURITIES: Final = {"psk": "psk", "ssl": "ssl", "aes_security": "aes"}
@@ -144,14 +145,17 @@ class _SettingsReader:
             self._notes.append(f"{key} = {value}: read as {match[1]}, as MCollective does")
         return int(match[1])
 
-    def of(self, key: str, read: Callable[[str], Any]) -> Any:
+    def number(self, key: str) -> int | None:
         value = self.get(key)
         if value is None:
             return None
         try:
-            return read(value)
+            number = int(value)
         except ValueError as error:
             raise ConfigError(f"{key} = {value[:60]}: no whole number", key) from error
+        if number > _LARGEST:  # our own key, by which it would be refused, is in no file of theirs
+            raise ConfigError(f"{key} = {value[:60]}: at most {_LARGEST} is meant", key)
+        return number
 
 
 def _network(known: _SettingsReader, made: Imported, name: str) -> None:
@@ -174,8 +178,9 @@ def _network(known: _SettingsReader, made: Imported, name: str) -> None:
         ("direct_addressing", "direct_addressing"),
     ):
         made.put("mcollective", ours, known.flag(theirs))
-    made.put("mcollective", "priority", known.of(f"{plugin}.priority", int))
-    made.put("mcollective", "ttl", known.of("ttl", lambda text: f"{int(text)}s"))
+    made.put("mcollective", "priority", known.number(f"{plugin}.priority"))
+    ttl = known.number("ttl")
+    made.put("mcollective", "ttl", None if ttl is None else f"{ttl}s")
     libdir = known.get("libdir")
     made.put("mcollective", "libdir", None if libdir is None else _listed(libdir, os.pathsep))
 
@@ -194,7 +199,7 @@ def _pool(known: _SettingsReader, made: Imported, plugin: str, name: str) -> Non
     """The brokers; all have the login and the TLS files of the first that has some."""
     urls: list[str] = []
     login: dict[str, str | None] = {}
-    for number in range(1, 1 + int(known.of(f"{plugin}.pool.size", int) or 0)):
+    for number in range(1, 1 + (known.number(f"{plugin}.pool.size") or 0)):
         place = f"{plugin}.pool.{number}"
         scheme = "stomp+ssl" if known.flag(f"{place}.ssl") else "stomp"
         port = known.port(f"{place}.port")
@@ -285,7 +290,7 @@ def _callerid(callertype: str | None, identity: str | None) -> str | None:
 
 
 def _node(known: _SettingsReader, made: Imported, folder: str) -> None:
-    every = known.of("registerinterval", int)
+    every = known.number("registerinterval")
     made.put("mcollective", "register_every", f"{every}s" if every else None)
     facts = known.get("plugin.yaml")
     source = known.get("factsource") or "yaml"

@@ -136,13 +136,16 @@ def test_a_client() -> None:
         (f"{POOL}plugin.activemq.pool.1.port = abc", "pool.1.port = abc: no port"),
         (f"{POOL}plugin.activemq.pool.1.port = 99999", "no port"),
         (f"{POOL}plugin.activemq.pool.1.ssl = perhaps", "neither yes nor no"),
+        (f"{POOL}ttl = {'9' * 20}", "^ttl = 9+: at most"),
+        (f"{POOL}plugin.activemq.priority = {'9' * 20}", "activemq.priority = 9+: at most"),
+        (f"{POOL}registerinterval = {'9' * 20}", "^registerinterval = 9+: at most"),
         (f"{POOL}ttl = 600 # ten minutes", "ttl = 600 # ten minutes: no whole number"),
     ],
 )
 def test_what_means_nothing_here(text: str, word: str) -> None:
     """What we cannot speak, and what is no setting, is an error that names it."""
     with pytest.raises(ConfigError, match=word):
-        convert(parse(text, "x.cfg")[0], "client", "x")
+        convert(parse(text, "x.cfg")[0], "server" if "register" in text else "client", "x")
 
 
 PASSED_OVER = """\

@@ -187,6 +187,9 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
     return f"unknown verb '{words[0]} {words[1]}'{did_you_mean(words[1], inner)}: one of {listed}"
 
 
+_OF_FOLDERS = ("-r", "-R", "-a", "--recursive", "--archive")  # as cp, scp and rsync have them
+
+
 def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
     extra = [word[:_SHOWN] for word in extra]
     odd = next((word for word in extra if word.startswith("-") and word != "-"), None)
@@ -196,6 +199,8 @@ def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
         raise UsageError(f"{parser.verb.name}: {extra[0]!r} is one word too many{hint}")
     option = odd.partition("=")[0]
     hint = grammar.said_here(option, known) or did_you_mean(option, known)
+    if parser.verb.name == "cp" and option in _OF_FOLDERS:
+        hint = " (folders are not copied: name the files in them)"
     hint = hint or f" (help {parser.verb.name} lists them)"
     raise UsageError(f"{parser.verb.name}: unknown option {option}{hint}")
 

@@ -101,6 +101,8 @@ def test_the_first_word_of_several_verbs_is_not_corrected() -> None:
         ("ping -1", ["unknown option -1 (here: --one)"]),
         ("rpc rpcutil ping -W web", ["-W (here: -F FACT=VALUE, -C CLASS, or -S with both)"]),
         ("find --disc-method=file", ["--disc-method (here: --dm)"]),
+        ("cp -r conf @web:/etc/", ["unknown option -r (folders are not copied: name the files"]),
+        ("cp --archive conf web1:/etc/", ["--archive (folders are not copied"]),
         ("doctor -1", ["unknown option -1 (help doctor lists them)"]),
         ("-I web1 ping", ["-I: a line begins with its verb, options stand behind it"]),
         ("mco ping -I web1", ["unknown verb 'mco': without it, 'ping' is one"]),

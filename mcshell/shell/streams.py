@@ -54,9 +54,10 @@ class StandardStreams:
         """A line on what had to be escaped; "" when nothing had."""
         if not self.escaped:
             return ""
+        letters = "1 letter is" if self.escaped == 1 else f"{self.escaped} letters are"
         return (
-            f"standard output takes {sys.stdout.encoding}: {self.escaped} letters are written as"
-            r" \uXXXX (PYTHONIOENCODING=utf-8 writes them as they are)"
+            f"standard output takes {sys.stdout.encoding}: {letters} written as"
+            r" \uXXXX (PYTHONIOENCODING=utf-8 writes all as they are)"
         )
 
     def require_output(self) -> None:

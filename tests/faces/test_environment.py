@@ -116,6 +116,8 @@ def test_letters_outside_the_locale(fleet: Fleet, encoding: str) -> None:
     assert json.loads(done.stdout) == [{"x": STRANGE}]
     one_line(done, r"letters are written as \uXXXX")
     assert done.returncode == 0
+    one = shell(fleet, "mcshell sql \"select '\u0416' as x\" --json", PYTHONIOENCODING=encoding)
+    one_line(one, r"1 letter is written as \uXXXX")
     table = shell(fleet, f"mcshell sql \"select '{STRANGE}' as x\"", PYTHONIOENCODING=encoding)
     one_line(table, "standard output takes")
     assert r"\u4e2d \ud83d\ude00" in table.stdout

@@ -200,7 +200,8 @@ def _terminate(number: int, _frame: object) -> NoReturn:
 def _run(options: DemoOptions, stack: ExitStack) -> int:
     began = time.monotonic()
     screen = Screen()
-    screen.say(f"starting a broker, this host as a node and {options.count} emulated nodes")
+    emulated = f"{options.count} emulated node{'' if options.count == 1 else 's'}"
+    screen.say(f"starting a broker, this host as a node and {emulated}")
     if options.dir is None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcshell-demo-")))
     else:
@@ -228,7 +229,7 @@ def _run(options: DemoOptions, stack: ExitStack) -> int:
     names = _names(folder, options.count)
     _meet(context, names)
     took = time.monotonic() - began
-    screen.say(f"{options.count} emulated nodes and this host are ready after {took:.1f} s")
+    screen.say(f"{emulated} and this host are ready after {took:.1f} s")
     screen.say(
         f"this host is only looked at; more is for {folder / _OWN} to allow (exec.policy, …)"
     )

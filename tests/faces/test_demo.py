@@ -129,6 +129,7 @@ def test_a_second_demo_in_a_folder_leaves_the_first_alone(tmp_path: Path) -> Non
         config = (folder / "mcshell.toml").read_bytes()
         second = ended("--nodes", "1", "--dir", str(folder), "--exec", "find")
         assert second.returncode == 64
+        assert "as a node and 1 emulated node\n" in second.stderr
         assert f"export MCSHELL_CONFIG='{folder}/mcshell.toml'" in second.stderr
         assert (folder / "mcshell.toml").read_bytes() == config
     finally:

@@ -128,6 +128,32 @@ def test_another_frame_in_place_of_connected(server: Callable, first: str) -> No
     assert reason(server(said.encode()), timeout=2.0) == text
 
 
+@pytest.mark.parametrize("beats", ["x", "-1,5", "1", "", f"1{'0' * 30},5", "5,1\x1b[2J"])
+def test_heart_beats_that_are_none(
+    server: Callable, caplog: pytest.LogCaptureFixture, beats: str
+) -> None:
+    """A broker whose heart-beats are no two numbers is refused in a line that says so, without a traceback."""
+    said = f"CONNECTED\nversion:1.2\nserver:mcshell/1\nheart-beat:{beats}\n\n\0"
+    text = reason(server(said.encode()))
+    assert text.startswith("said heart-beat ")
+    assert text.endswith(" where two numbers of milliseconds are meant")
+    assert text.isprintable()
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_a_receipt_for_nothing(server: Callable, caplog: pytest.LogCaptureFixture) -> None:
+    """A RECEIPT that does not say of what ends the connection with that reason, without a traceback."""
+    said = b"CONNECTED\nversion:1.2\nserver:mcshell/1\n\n\0RECEIPT\n\n\0"
+    ended: list[str] = []
+    connection = Connector([server(said)], on_state=lambda state: ended.append(state.reason))
+    try:
+        connection.start(5.0)
+        assert wait_until(lambda: any("a RECEIPT without receipt-id" in one for one in ended), 60)
+    finally:
+        connection.close()
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 def test_a_refused_port() -> None:
     """Nobody listens: the system's reason, at once."""
     with socket.socket() as unused:

@@ -16,7 +16,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from mcshell.errors import ConfigError, ConnectError, ConnectionLost, FrameError, Rejected
+from mcshell.errors import (
+    ConfigError,
+    ConnectError,
+    ConnectionLost,
+    FrameError,
+    Rejected,
+    printable,
+)
 from mcshell.unused import unused
 from mcshell.wire.stomp.dialects import VHOST, Dialect, dialect_of
 from mcshell.wire.stomp.endpoint import (
@@ -29,7 +36,13 @@ from mcshell.wire.stomp.endpoint import (
 )
 from mcshell.wire.stomp.frame import Frame, Parser, dump
 from mcshell.wire.stomp.reconnect import PATIENCE, ConnectionState, ReconnectingConnection
-from mcshell.wire.stomp.tcp import BatchWriter, PatientSocket, agree_heartbeat
+from mcshell.wire.stomp.tcp import (
+    NO_HEARTBEAT,
+    BatchWriter,
+    PatientSocket,
+    agree_heartbeat,
+    is_heartbeat,
+)
 from mcshell.wire.stomp.transport import PendingReceipt, ReceiptTable, delivery_of
 
 # without this, importing stomp.py asks DNS for our own name, which can take a minute
@@ -162,6 +175,9 @@ class _Protocol(stomp.protocol.Protocol12, stomp.connect.BaseConnection):  # typ
         stomp.connect.BaseConnection.__init__(self, transport)
         stomp.protocol.Protocol12.__init__(self, transport, heartbeats=(0, 0))
 
+    def on_connected(self, frame: stomp.utils.Frame) -> None:
+        """Leave the header of heart-beats to `StompLink`: stomp.py raises over an odd one."""
+
 
 class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as above
     """One connection from its first byte to its last; never used again after that."""
@@ -201,15 +217,19 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
             if frame.command == "MESSAGE":
                 self._deliver(delivery_of(frame, self.epoch))
             else:
+                if frame.command == "RECEIPT" and "receipt-id" not in frame.headers:
+                    raise FrameError("a RECEIPT without receipt-id")  # noqa: TRY301  as the parser does
                 theirs = stomp.utils.Frame(frame.command, frame.headers, frame.body)
                 self._answer = self._answer or frame
                 self._transport.process_frame(theirs, frame.body)
+        except FrameError:
+            raise
         except Exception:  # an error here would end the connection without a word
             log.exception("could not take a %s frame", frame.command)
 
     def on_connected(self, frame: stomp.utils.Frame) -> None:
         # in this thread, which is the one that keeps them
-        theirs = frame.headers.get("heart-beat", "0,0")
+        theirs = frame.headers.get("heart-beat", NO_HEARTBEAT)
         self._sock.set_heartbeat(*agree_heartbeat(self._heartbeat, theirs))
         self._answered.set()
 
@@ -264,6 +284,10 @@ class StompLink(stomp.listener.ConnectionListener):  # type: ignore[misc]  # as 
             raise ConnectError(self.endpoint.url, self._why() + unknown if answered else silence)
         if (version := answer.headers.get("version")) != "1.2":
             why = f"speaks STOMP {version or '1.0'}; 1.2 is needed"
+            raise ConnectError(self.endpoint.url, why)
+        beats = answer.headers.get("heart-beat", NO_HEARTBEAT)
+        if not is_heartbeat(beats):
+            why = f"said heart-beat {printable(beats[:40])!r} where two numbers of milliseconds are meant"
             raise ConnectError(self.endpoint.url, why)
         self.server = answer.headers.get("server", "")
         self.dialect = dialect_of(self.server)

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
     from mcshell.wire.stomp.endpoint import Endpoint
 
-__all__ = ["BatchWriter", "PatientSocket", "agree_heartbeat", "keep_alive"]
+__all__ = [
+    "NO_HEARTBEAT",
+    "BatchWriter",
+    "PatientSocket",
+    "agree_heartbeat",
+    "is_heartbeat",
+    "keep_alive",
+]
+
+NO_HEARTBEAT = "0,0"
 
 CHUNK = 64 * 1024
 _BACKLOG = 4096  # frames that may wait to be written
@@ -43,6 +52,11 @@ _GRACE = 3.0  # intervals of silence that end a connection; ActiveMQ begins afte
 _INTERVALS = re.compile(r" *([0-9]{1,8}) *, *([0-9]{1,8}) *").fullmatch  # milliseconds
 _EAGER = 0.7  # the part of the interval after which we send ours
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def is_heartbeat(header: str) -> bool:
+    """Whether the header of a CONNECTED says what it is meant to say."""
+    return _INTERVALS(header) is not None
 
 
 def agree_heartbeat(ours: float, theirs: str) -> tuple[float, float]:

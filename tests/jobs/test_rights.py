@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcshell.message import Job, Request, State, Via, When, new_request_id
+from mcshell.node.store.spool import Spool
 from mcshell.wire import destinations
 from mcshell.wire.documents.authored import as_fields
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, read_reply
@@ -313,3 +314,26 @@ def test_cancelled_before_it_came(
         names = " and ".join(f"cert={one}" for one in who)
         assert said.statusmsg == f"cancelled by {names}, before it came"
         assert job_fleet.runs().total() == 0
+
+
+def test_nobody_fills_a_node_with_what_he_cancels_before_it_comes(job_fleet: JobFleet) -> None:
+    """Of whom 5,000 such are kept is told that no more are; another caller's still are."""
+    clients = {one: job_fleet.client(one, state=f"state-{one}") for one in ("alice", "bob")}
+    ids = [new_request_id("cert=alice")[0] for _ in range(5001)]
+
+    def cancelled(one: str) -> str:
+        (row,) = clients[one].rpc("job", "cancel", job=ids[-1], nodes=["n1"]).rows()
+        assert row.state is State.FAILED
+        return row.statusmsg
+
+    clients["alice"].rpc("job", "cancel", job=ids[0], nodes=["n1"])
+    job_fleet.kill("n1")
+    spool = Spool(job_fleet.folder / "state-n1" / "node" / "work.sqlite")
+    first = spool.jobs.get(("n1", ids[0]))
+    assert first is not None
+    spool.put_jobs([replace(first, id=one) for one in ids[1:-1]])
+    spool.close()
+    job_fleet.start("n1")
+    kept = "cert=alice has cancelled 5000 here before they came: no more are kept"
+    assert cancelled("alice") == f"no job {ids[-1]} here, and {kept}"
+    assert cancelled("bob") == f"no job {ids[-1]} here; if it still comes, it is not taken"

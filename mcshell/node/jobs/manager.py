@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["JobManager"]
 
 _MOST: Final = 100_000
+_MOST_AHEAD: Final = 5_000
+"""So much of what is not here yet has each caller cancelled, of each node: it is kept for half a year."""
 
 
 class JobManager:
@@ -282,6 +284,7 @@ class JobManager:
                 return self._cancel_request(work, request)
             callers = [] if row is None or row.revision else row.author.split()
             if row is None or (callers and request.caller not in callers):
+                self._refuse_flood(identity, request)
                 callers.append(request.caller)
                 text = f"cancelled by {' and '.join(callers)}, before it came"
                 self._entomb(identity, request, text, callers)
@@ -356,6 +359,12 @@ class JobManager:
         )
         limits = self._controller.limits
         self._spool.put_jobs([row], expires=now + limits.max_ttl + limits.max_skew)
+
+    def _refuse_flood(self, identity: str, request: Request) -> None:
+        """Of what is not here nobody knows whether it will ever come: that must not fill the disk."""
+        if self._spool.jobs.cancelled_ahead(identity, request.caller) >= _MOST_AHEAD:
+            text = f"{request.caller} has cancelled {_MOST_AHEAD} here before they came: no more are kept"
+            raise AgentError(f"no job {request.data['job']} here, and {text}")
 
     def _refuse_circle(self, identity: str, job: Job) -> None:
         def awaited(one: str) -> list[str]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ADD_DIGESTS",
     "BRINGERS",
+    "CANCELLED_AHEAD",
     "ENDED",
     "GRACE",
     "OPEN",
@@ -116,6 +117,10 @@ CREATE TABLE bringers (
     expires REAL NOT NULL,
     PRIMARY KEY (identity, id)
 ) WITHOUT ROWID;
+"""
+# So that what one caller has cancelled before it came is counted without reading all jobs.
+CANCELLED_AHEAD: Final = """
+CREATE INDEX jobs_cancelled_ahead ON jobs (identity, owner) WHERE revision = 0;
 """
 _BRINGER: Final = (
     "INSERT INTO bringers VALUES (?, ?, ?)"
@@ -339,6 +344,11 @@ class JobTable:
         """How many jobs of a node may still start."""
         query = "SELECT count(*) AS n FROM jobs WHERE identity = ? AND ended IS NULL"
         return int(self._database.read(query, (identity,))[0]["n"])
+
+    def cancelled_ahead(self, identity: str, caller: str) -> int:
+        """How many jobs and requests a caller was the last to cancel that have not come to a node."""
+        query = "SELECT count(*) AS n FROM jobs WHERE revision = 0 AND identity = ? AND owner = ?"
+        return int(self._database.read(query, (identity, caller))[0]["n"])
 
     def ended_actions(self) -> list[tuple[str, str, str]]:
         """The identities, agents and actions of ended jobs whose documents are still there."""

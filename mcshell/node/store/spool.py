@@ -94,6 +94,7 @@ WORK: Final = FileKind(
         1: _TABLES + jobs.TABLES + rules.TABLES,
         2: "",
         3: jobs.ADD_DIGESTS + jobs.BRINGERS + _BY_CALLER,
+        4: jobs.CANCELLED_AHEAD,
     },
     pragmas=("cache_size=-1024",),
 )

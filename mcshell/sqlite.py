@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from mcshell import forking
 from mcshell.errors import ConfigError, MachineError, MCShellError, StorageError
 from mcshell.private import private_file
-from mcshell.storage import is_storage_fault
+from mcshell.storage import copy_temporary, files_at, is_storage_fault, put_back
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_LOOK_EVERY: Final = 0.5
 _PATIENCE: Final = 5.0
 """Seconds for which a file that is to have another name is waited for."""
 
@@ -98,6 +99,7 @@ class Database:
         self, path: str | os.PathLike[str], kind: FileKind, *, patient: bool = False
     ) -> None:
         self.path = Path(path)
+        self._name = str(path)
         self.hindered = False
         self._kind = kind
         self._process = forking.generation()
@@ -107,10 +109,14 @@ class Database:
         self._led = False
         self._waiting = threading.Lock()
         """Guards the queue, and whether somebody leads it."""
+        self._files: list[tuple[int, int]] = []
+        """The file and its WAL; none that others may move or replace."""
+        self._look_at = 0.0
         with self._lock:  # a fork waits until it is open
             forking.hold(self)
             try:
                 self._connection = _open(self.path, kind)
+                self._note_files()
             except StorageError as error:
                 if not patient:
                     raise
@@ -143,7 +149,12 @@ class Database:
     def close(self) -> None:
         """Close the file; nobody may be at work in it any more."""
         with self._turn:
-            self._connection.close()
+            try:
+                self._keep_in_place()
+            except (sqlite3.Error, OSError, MCShellError) as error:
+                log.error("%s", error)  # noqa: TRY400  said in full
+            finally:
+                self._connection.close()
 
     def move(self, path: Path, ending: str) -> None:
         """Give the file another name; who is at work in it meanwhile waits, and goes on there.
@@ -214,6 +225,9 @@ class Database:
         """
         with self._turn:
             try:
+                # Before a sync it costs nothing; what is not synced is put back with the rest.
+                if durable or time.monotonic() >= self._look_at:
+                    self._keep_in_place()
                 if durable is not self._durable:
                     level = "FULL" if durable else "NORMAL"
                     self._connection.execute(f"PRAGMA synchronous={level}")
@@ -229,6 +243,38 @@ class Database:
                 if isinstance(error, sqlite3.Error):
                     raise self._unwritten(error) from error
                 raise
+
+    def _note_files(self) -> None:
+        """Remember which files they are, where only this process has them open."""
+        if not self._kind.shared:
+            self._connection.execute(
+                "PRAGMA schema_version"
+            ).fetchone()  # there is a WAL from then on
+            self._files = files_at(self._name)
+
+    def _keep_in_place(self) -> None:
+        """Put the file back, as it is for us, where somebody has deleted or replaced it, or its WAL.
+
+        What would be written else is gone with this process.
+
+        Raises:
+            StorageError: it cannot be put back.
+        """
+        self._look_at = time.monotonic() + _LOOK_EVERY
+        there = files_at(self._name) if self._files else []
+        if there == self._files:
+            return
+        try:
+            found = put_back(self._connection, self.path)
+            connection = _open(self.path, self._kind)
+        except (OSError, sqlite3.Error) as error:
+            text = f"{self.path} was deleted or replaced, and cannot be put back: {error}"
+            raise StorageError(text) from error
+        copy_temporary(self._connection, connection)
+        self._connection.close()  # SQLite sees that its file is another's now, and deletes no WAL
+        self._connection, self._durable = connection, True
+        self._note_files()
+        log.error("%s was deleted or replaced under us: it is put back%s", self.path, found)
 
     def _unwritten(self, error: sqlite3.Error) -> MCShellError:
         """What to raise when nothing could be written."""

@@ -2,6 +2,9 @@
 
 A node whose state is on such a disk still answers `ping`, discovery and `explain`, refuses work in
 signed words, and begins anew once there is room (mcshell/README.md §9).
+
+A SQLite file that is deleted or replaced while it is open goes on without a name, and what is
+committed there is gone with the process: what it holds gets its name again (`put_back`).
 """
 
 from __future__ import annotations
@@ -14,10 +17,20 @@ from typing import TYPE_CHECKING, Final
 from mcshell.errors import MachineError, MCShellError, UsageError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["has_room", "is_storage_fault", "not_written", "storage_flaws", "when_room"]
+__all__ = [
+    "copy_temporary",
+    "files_at",
+    "has_room",
+    "is_storage_fault",
+    "not_written",
+    "put_back",
+    "storage_flaws",
+    "when_room",
+]
 
 _ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 # SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL: shims come here, and have no use for sqlite3 else.
@@ -79,3 +92,43 @@ def storage_flaws(folder: Path) -> tuple[str, ...]:
     if free < _ROOM:
         return (f"the disk of {folder} is full ({free} bytes free): work is refused",)
     return ()
+
+
+def files_at(name: str) -> list[tuple[int, int]]:
+    """Which files a file and its WAL are, those that are there; before each commit, so without a `Path`."""
+    found = []
+    for one in (name, name + "-wal"):
+        try:
+            about = os.stat(one)  # noqa: PTH116  as above
+        except FileNotFoundError:
+            continue
+        found.append((about.st_dev, about.st_ino))
+    return found
+
+
+def put_back(connection: sqlite3.Connection, path: Path) -> str:
+    """Write what a connection sees to its file's name; says what became of what lay there."""
+    from mcshell.private import private_file  # noqa: PLC0415 - not for shims
+
+    draft, aside = (path.with_name(f"{path.name}.{ending}") for ending in ("draft", "found"))
+    draft.unlink(missing_ok=True)
+    connection.execute("VACUUM INTO ?", (str(private_file(draft)),))
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    found = ""
+    if path.exists():
+        path.replace(aside)
+        found = f", and what lay there is {aside}"
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    draft.replace(path)
+    return found
+
+
+def copy_temporary(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Give a connection the tables that another has for itself alone."""
+    query = "SELECT name, sql FROM temp.sqlite_master WHERE type = 'table'"
+    for name, sql in old.execute(query).fetchall():
+        new.execute(sql.replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+        for row in old.execute(f"SELECT * FROM temp.{name}"):  # noqa: S608 - our own names
+            new.execute(f"INSERT INTO temp.{name} VALUES ({', '.join('?' * len(row))})", tuple(row))  # noqa: S608 - as above

@@ -458,6 +458,21 @@ def test_a_sender_cannot_forge_what_the_broker_says(embedded):
         assert headers["message-id"] == headers["ack"] != "9"
 
 
+def test_a_file_that_is_deleted_under_it_loses_nothing(fresh_broker):
+    """What it confirmed before and after is delivered when it has been killed and started again."""
+    broker = fresh_broker()
+    with Bare(broker).connect() as one:
+        one.send("/queue/kept", b"before", persistent=True)
+        for path in (broker.directory / "data").glob("messages.sqlite*"):
+            path.unlink()
+        one.send("/queue/kept", b"after", persistent=True)
+    broker.kill9()
+    broker.restart()
+    with Bare(broker).connect() as one:
+        one.subscribe("/queue/kept", ack="auto")
+        assert [got.body for got in one.messages(2)] == [b"before", b"after"]
+
+
 def test_nack_sets_a_message_aside(embedded):
     """A persistent message that is refused goes to /queue/DLQ, as ActiveMQ does it."""
     with Bare(embedded).connect() as one:

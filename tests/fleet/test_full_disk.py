@@ -169,3 +169,34 @@ def test_a_node_that_never_had_room_is_a_row(fleet: Fleet, disk: SmallDisk) -> N
         assert outcome(alice.rpc("rpcutil", "ping", nodes=["web1"]))[0] == "failed"
         disk.empty()
         assert wait_until(lambda: works(alice), PATIENCE)
+
+
+def test_a_node_whose_files_are_deleted_under_it_loses_nothing(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """What it has taken in since is done after a kill -9, once; what it did before is not done again."""
+    fleet.start()
+    marks = tmp_path / "marks"
+
+    def ask(alice: Client, number: int) -> Replies:
+        line = f"sleep 1; echo {number} >> {marks}"
+        argv = ["sh", "-c", line]
+        return alice.rpc("exec", "run", argv=argv, nodes=["web1"], via="queue", wait=False)
+
+    with fleet.client() as alice:
+        before = ask(alice, 0)
+        assert outcome(before)[0] == "ok"
+        for path in (fleet.folder / "state-web1" / "node").glob("*.sqlite*"):
+            path.unlink()
+        asked = [ask(alice, number) for number in range(1, 7)]
+        for one in asked:
+            assert wait_until(lambda one=one: one.rows()[0].state != "pending", PATIENCE)
+        fleet.kill9("web1")
+        fleet.start()
+        outcomes = Counter(outcome(one)[0] for one in asked)
+        said = alice.rpc("rpcutil", "seen", requestid=before.requestid, nodes=["web1"])
+        said.wait(PATIENCE)
+        assert said.rows()[0].data["state"] == "ok"
+    assert outcomes.total() == outcomes["ok"] + outcomes["interrupted"]
+    assert outcomes["ok"] >= 4, "two slots were at work when it was killed"
+    assert max(Counter(marks.read_text().split()).values()) == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -303,3 +305,79 @@ def test_a_closed_file_cannot_be_used(database):
         database.write(insert(1))
     with pytest.raises(MCShellError, match="closed"):
         database.read("SELECT 1")
+
+
+def vanish(path: Path) -> None:
+    """Delete a file with all that lies beside it."""
+    for one in path.parent.glob(f"{path.name}*"):
+        one.unlink()
+
+
+def lose_wal(path: Path) -> None:
+    """Delete what was committed last."""
+    Path(f"{path}-wal").unlink()
+
+
+def restore(path: Path) -> None:
+    """Put an older copy in its place, as `mv` and most tools do."""
+    draft = path.with_name("restored")
+    with closing(Database(draft, KIND)) as older:
+        older.write(insert(99))
+    draft.replace(path)
+
+
+@pytest.mark.parametrize("harm", [vanish, lose_wal, restore])
+def test_a_file_that_is_taken_from_under_us_is_put_back(tmp_path, caplog, harm):
+    """What was committed before and after is in the file of that name, though this process be killed."""
+    path = tmp_path / "d.sqlite"
+    database = Database(path, KIND)  # never closed: whoever is killed closes nothing
+    database.write(lambda one: one.execute("CREATE TEMP TABLE mine (n)"))
+    database.write(lambda one: one.execute("INSERT INTO mine VALUES (7)"))
+    database.write(insert(1))
+    harm(path)
+    for number in (2, 3):
+        assert database.write(insert(number)) == number
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"{path} was deleted or replaced under us: it is put back")
+    assert database.read("SELECT n FROM mine")[0][0] == 7
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as other:
+        assert other.execute("SELECT n FROM t ORDER BY n").fetchall() == [(1,), (2,), (3,)]
+    if harm is restore:
+        with closing(sqlite3.connect(f"{path}.found")) as found:
+            assert found.execute("SELECT n FROM t").fetchall() == [(99,)]
+    database.close()
+    with closing(Database(path, KIND)) as again:
+        assert numbers(again) == [1, 2, 3]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_deleted_is_put_back_at_the_end(tmp_path):
+    """Nothing was written since: what had been committed is there when the file is closed."""
+    path = tmp_path / "d.sqlite"
+    database = Database(path, KIND)
+    database.write(insert(1))
+    vanish(path)
+    database.close()
+    with closing(Database(path, KIND)) as again:
+        assert numbers(again) == [1]
+
+
+def test_a_file_that_cannot_be_put_back_takes_nothing_until_it_can(tmp_path):
+    """Without its folder, or room, nothing more is committed, as on a full disk; then all is there."""
+    folder = tmp_path / "disk" / "state"
+    with small_disk(folder.parent) as disk:
+        folder.mkdir()
+        database = Database(folder / "d.sqlite", KIND)
+        database.write(insert(1))
+        shutil.rmtree(folder)
+        with pytest.raises(StorageError, match="was deleted or replaced, and cannot be put back"):
+            database.write(insert(2))
+        folder.mkdir()
+        disk.fill()
+        with pytest.raises(StorageError, match="was deleted or replaced, and cannot be put back"):
+            database.write(insert(2))
+        disk.empty()
+        database.write(insert(2))
+        assert numbers(database) == [1, 2]
+        assert [one.name for one in folder.glob("*.draft")] == []
+        database.close()

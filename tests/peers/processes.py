@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ __all__ = [
     "free_ports",
     "leftovers",
     "no_descriptors",
+    "no_threads",
     "said",
     "wait_until",
 ]
@@ -54,6 +56,20 @@ def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.0
             return False
         time.sleep(pause)
     return True
+
+
+@contextlib.contextmanager
+def no_threads() -> Iterator[None]:
+    """Leave this process no room for a thread: each wants a stack larger than all that it may have."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    stack = threading.stack_size(1 << 30)
+    room = psutil.Process().memory_info().vms + (512 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (room, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+        threading.stack_size(stack)
 
 
 @contextlib.contextmanager

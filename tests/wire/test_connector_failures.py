@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.errors import ConfigError, ConnectError, UnknownBroker, UsageError
-from mcshell.wire.stomp.connector import Connector, TLSFiles
+from mcshell.wire.stomp.connector import ConnectionState, Connector, TLSFiles
 from mcshell.wire.stomp.endpoint import parse_url, reason_of, tls_context
 from mcshell.wire.stomp.frame import Frame
-from tests.peers.processes import wait_until
+from tests.peers.processes import no_threads, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -314,3 +314,18 @@ def test_the_log_of_stomp_is_ours(server: Callable) -> None:
     messages = [record.getMessage() for record in records]
     assert messages.count("a word of stomp.py") == 1
     assert "s3cret" not in "".join(messages)
+
+
+def test_a_machine_without_a_thread_is_connected_again_once_it_has_one(server: Callable) -> None:
+    """A connection that breaks while no thread can begin is tried again, and the reason is told."""
+    said = b"CONNECTED\nversion:1.2\nserver:mcshell/1\n\n\0ERROR\nmessage:bye\n\n\0"
+    states: list[ConnectionState] = []
+    connection = Connector([server(said)], on_state=states.append)
+    try:
+        connection.start(5.0)
+        with no_threads():
+            assert wait_until(lambda: any("new thread" in one.reason for one in states), 60)
+        before = len(states)
+        assert wait_until(lambda: any(one.connected for one in states[before:]), 60)
+    finally:
+        connection.close()

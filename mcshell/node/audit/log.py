@@ -16,6 +16,7 @@ import os
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
@@ -245,8 +246,10 @@ class ArrivalCounts:
 
     def _wake(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="mcshell-audit", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="mcshell-audit", daemon=True)
+            with suppress(RuntimeError, MemoryError):  # there may be one when the next is counted
+                thread.start()
+                self._thread = thread
         elif len(self._counts) == 1:
             self._changed.notify()
 

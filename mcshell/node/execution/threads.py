@@ -48,6 +48,9 @@ log = logging.getLogger(__name__)
 _EARLY: Final = 0.3
 _TICK: Final = 0.05
 _STUCK: Final = 0.1
+_SAY_EVERY: Final = 10.0
+_say_at: dict[str, float] = {}
+"""When the lack of a thread of that name may be told again: it is tried many times a second."""
 _CANCELLED: Final = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, "cancelled before it began")
 
 
@@ -171,10 +174,7 @@ class ActionThreads:
             # One of what a message has brought is for the thread that handles it.
             more = self._set_to_work(time.monotonic(), left=self._handling)
             if self._watcher is None:
-                self._watcher = threading.Thread(
-                    target=self._watch, name="mcshell-timers", daemon=True
-                )
-                self._watcher.start()
+                self._watcher = _begin_thread(self._watch, "mcshell-timers")
             elif self._drowsy:
                 self._drowsy = False
                 self._late.put(None)
@@ -252,8 +252,14 @@ class ActionThreads:
         return more
 
     def _begin(self, count: int) -> None:
-        for _ in range(count):
-            threading.Thread(target=self._run, name="mcshell-action", daemon=True).start()
+        for begun in range(count):
+            if _begin_thread(self._run, "mcshell-action") is None:
+                with (
+                    self._lock
+                ):  # what waits is for those that there are, or the next that can begin
+                    self._threads -= count - begun
+                self._late.put(None)
+                return
 
     def _run(self) -> None:
         alarm = threading.Lock()
@@ -381,7 +387,21 @@ class ActionThreads:
 
     def _pause(self) -> float | None:
         """Seconds until there may be something to say; None when nothing is under way."""
-        if self._waiting or self._unsaid:
+        if self._waiting or self._unsaid or self._may_read:
             return _TICK
         ends = [one.ends for one in self._running if not one.answered]
         return max(0.0, min(ends) - time.monotonic()) if ends else None
+
+
+def _begin_thread(work: Callable[[], None], name: str) -> threading.Thread | None:
+    """Have a thread of its own do this; None where the machine, or a limit of it, allows none now."""
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        if (now := time.monotonic()) >= _say_at.get(name, 0.0):
+            _say_at[name] = now + _SAY_EVERY
+            text = "%s: %s: what is for it waits"
+            log.error(text, name, str(error) or "no memory")  # noqa: TRY400  said in full
+        return None
+    return thread

@@ -108,9 +108,10 @@ class _Transport(stomp.transport.BaseTransport):  # type: ignore[misc]  # stomp.
         self.override_threading(self._start_thread)
 
     def _start_thread(self, loop: Callable[[], None]) -> threading.Thread:
-        self.thread = threading.Thread(target=loop, name="mcshell-stomp-io", daemon=True)
-        self.thread.start()
-        return self.thread
+        thread = threading.Thread(target=loop, name="mcshell-stomp-io", daemon=True)
+        thread.start()
+        self.thread = thread  # one that was never begun is not waited for
+        return thread
 
     def attempt_connection(self) -> None:
         """The socket stands already: an attempt of stomp.py has no bound, and hides its reason."""
@@ -431,13 +432,17 @@ class Connector(ReconnectingConnection):
         except ConfigError as failure:
             raise ConnectError(endpoint.url, str(failure)) from failure
         self._refuse_broker(endpoint, sock)
-        link = StompLink(endpoint, epoch, self._deliver, sock, batches=self._batches)
-        self._opening = link
         try:
-            link.log_in(user, passcode, heartbeat, timeout, self._vhost)
-        except BaseException:
-            link.kill("the attempt failed")
-            raise
+            link = StompLink(endpoint, epoch, self._deliver, sock, batches=self._batches)
+            self._opening = link
+            try:
+                link.log_in(user, passcode, heartbeat, timeout, self._vhost)
+            except BaseException:
+                link.kill("the attempt failed")
+                raise
+        except (RuntimeError, MemoryError) as lack:  # no thread, or no memory: there may be later
+            sock.close()
+            raise ConnectError(endpoint.url, str(lack) or "no memory") from None
         return link
 
     def _refuse_broker(self, endpoint: Endpoint, sock: PatientSocket) -> None:

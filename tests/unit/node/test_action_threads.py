@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mcshell.node.execution.threads import ActionThreads, Task
 from mcshell.node.journal import Journal
 from mcshell.node.verdicts import Admitted
+from tests.peers.processes import no_threads, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,4 +128,36 @@ def test_what_is_left_to_the_thread_that_reads_is_not_left_alone() -> None:
     threads.read()
     threads.hand("one")
     assert said.finals.get(timeout=PATIENCE) == "one"
+    threads.stop()
+
+
+def test_what_comes_while_no_thread_can_begin_is_done_once_one_can() -> None:
+    """However many messages and actions found none, they and the next are done, and time out in time."""
+    said = Said()
+    threads = ActionThreads(SLOTS, handle=lambda name: threads.put(task(name, int, said)))
+    threads.read()
+    with no_threads():
+        for number in range(3 * SLOTS):
+            threads.hand(f"message {number}")
+            threads.put(task(f"action {number}", int, said))
+        assert said.finals.empty()
+        assert threads.load.threads == 0
+    threads.hand("next")
+    wanted = {f"{kind} {number}" for kind in ("message", "action") for number in range(3 * SLOTS)}
+    assert {said.finals.get(timeout=PATIENCE) for _ in range(6 * SLOTS + 1)} == {*wanted, "next"}
+    assert threads._watcher is not None, "nothing would end in time"
+    threads.stop()
+
+
+def test_threads_that_are_there_try_again_for_those_that_could_not_begin() -> None:
+    """Nothing more has to come: what waited for a thread has one as soon as there is one."""
+    said, go = Said(), threading.Event()
+    threads = ActionThreads(SLOTS)
+    threads.put(task("first", go.wait, said))
+    assert wait_until(lambda: threads.load.running == 1, PATIENCE)
+    with no_threads():
+        threads.put(task("second", int, said))
+        assert threads.load.threads == 1
+    assert said.finals.get(timeout=PATIENCE) == "second"
+    go.set()
     threads.stop()

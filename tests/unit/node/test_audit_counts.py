@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 
 from mcshell.node.audit.log import MOST, AuditLog
+from tests.peers.processes import no_threads, wait_until
 
 
 def event(reason="not_json", **more):
@@ -90,3 +91,15 @@ def test_counts_from_many_threads_are_all_there(tmp_path):
         for thread in threads:
             thread.join()
     assert sum(one["count"] for one in lines(path)) == 4000
+
+
+def test_counts_are_written_though_no_thread_could_begin_with_the_first(tmp_path):
+    """What is counted meanwhile is no failure of whoever counts it, and is written in its time."""
+    path = tmp_path / "audit.jsonl"
+    with AuditLog(path, every=0.2) as log:
+        with no_threads():
+            log.count(event())
+            log.count(event())
+        log.count(event("expired"))
+        assert wait_until(lambda: lines(path)[-1]["count"] == 1 and len(lines(path)) == 3, 60)
+    assert [one["count"] for one in lines(path)] == [1, 1, 1]

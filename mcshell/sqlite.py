@@ -261,8 +261,10 @@ class Database:
             StorageError: it cannot be put back.
         """
         self._look_at = time.monotonic() + _LOOK_EVERY
-        there = files_at(self._name) if self._files else []
-        if there == self._files:
+        try:
+            if not self._files or files_at(self._name) == self._files:
+                return
+        except OSError:  # nobody can say: what is open is written to as before
             return
         try:
             found = put_back(self._connection, self.path)

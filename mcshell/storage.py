@@ -100,7 +100,7 @@ def files_at(name: str) -> list[tuple[int, int]]:
     for one in (name, name + "-wal"):
         try:
             about = os.stat(one)  # noqa: PTH116  as above
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         found.append((about.st_dev, about.st_ino))
     return found

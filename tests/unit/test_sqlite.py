@@ -370,8 +370,17 @@ def test_a_file_that_cannot_be_put_back_takes_nothing_until_it_can(tmp_path):
         database = Database(folder / "d.sqlite", KIND)
         database.write(insert(1))
         shutil.rmtree(folder)
-        with pytest.raises(StorageError, match="was deleted or replaced, and cannot be put back"):
-            database.write(insert(2))
+        for what in ("nothing", "a file"):
+            if what == "a file":
+                folder.touch()
+            with (
+                pytest.raises(
+                    StorageError, match=r"was deleted or replaced, and cannot be put back"
+                ),
+                database.transaction(),
+            ):
+                pass
+        folder.unlink()
         folder.mkdir()
         disk.fill()
         with pytest.raises(StorageError, match="was deleted or replaced, and cannot be put back"):

@@ -284,9 +284,12 @@ class Database:
         return kind(f"{self.path} cannot be written: {self._found(error)}")
 
     def _found(self, error: sqlite3.Error) -> str:
-        """What SQLite says, and where it is a cache that is damaged, what to do."""
-        damaged = type(error) is sqlite3.DatabaseError and self._kind.loses
-        return f"{error}: delete it: {self._kind.loses}" if damaged else f"{error}"
+        """What SQLite says, and where the file is damaged, what to do."""
+        if type(error) is not sqlite3.DatabaseError:
+            return f"{error}"
+        if self._kind.loses:
+            return f"{error}: delete it: {self._kind.loses}"
+        return f"{error}: move it away, or a backup into its place (what it held is then lost)"
 
     def write(self, work: Callable[[sqlite3.Connection], T], *, durable: bool = True) -> T:
         """Have `work` done in a transaction with that of others, and return its result after it.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mcshell.errors import ConfigError, MCShellError, StorageError
+from mcshell.errors import ConfigError, MachineError, MCShellError, StorageError
 from mcshell.sqlite import Database, FileKind, _WriteTicket
 from tests.peers.small_disk import small_disk
 
@@ -390,3 +390,16 @@ def test_a_file_that_cannot_be_put_back_takes_nothing_until_it_can(tmp_path):
         assert numbers(database) == [1, 2]
         assert [one.name for one in folder.glob("*.draft")] == []
         database.close()
+
+
+def test_a_file_that_is_damaged_says_what_can_be_done(tmp_path):
+    """In the line that a service ends with, beside what SQLite says and which file it is."""
+    path = tmp_path / "d.sqlite"
+    with closing(Database(path, KIND)) as database:
+        database.write(lambda one: [insert(number)(one) for number in range(5000)])
+    with path.open("r+b") as file:
+        file.seek(2 * 4096)
+        file.write(b"x" * (path.stat().st_size - 2 * 4096))
+    said = r"d\.sqlite cannot be read: .*malformed.*: move it away, or a backup into its place"
+    with closing(Database(path, KIND)) as database, pytest.raises(MachineError, match=said):
+        numbers(database)

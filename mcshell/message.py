@@ -371,7 +371,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Steps across nodes with gates between them, signed by the operator who runs it."""
+    """Steps across nodes with gates between them, signed by the operator who runs it.
+
+    `targets` is the digest of whom each wave is for (`documents.plan.targets_digest`); "" before
+    that is known.
+    """
 
     name: str
     revision: int
@@ -379,6 +383,7 @@ class Plan:
     collective: str
     created: float
     steps: tuple[Step, ...]
+    targets: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

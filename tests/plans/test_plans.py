@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import socket
+import sqlite3
 import sys
 import time
 import uuid
@@ -378,6 +380,83 @@ def test_a_plan_that_was_tampered_with_in_the_file_is_refused(fleet, tmp_path):
             db.execute("UPDATE plans SET body=CAST(replace(body, 'two', 'owt') AS BLOB)")
         with pytest.raises(UsageError, match="bad_signature"):
             alice.plans.resume(progress.id)
+
+
+def test_a_plan_goes_on_on_the_machine_that_its_session_is_taken_to(fleet, tmp_path):
+    """What one machine has begun, another that imports the session ends: nothing twice, nothing left out."""
+    path, session = written(tmp_path, PLAN, sleep=0), name_of_session()
+    fleet.kill9("web4")
+    with fleet.client(session=session) as alice:
+        assert alice.plans.run(path, timeout=2).state == "open"
+    file = str(tmp_path / "taken.mcs")
+    assert fleet.cli("session", "export", session, file).returncode == 0
+    fleet.start("web4")
+    there = {"MCSHELL_STATE": str(tmp_path / "there")}
+    brought = fleet.cli("session", "import", file, **there)
+    assert brought.returncode == 0, brought.stderr
+    done = fleet.cli("plan", "resume", "patch", "--session", session, **there)
+    assert done.returncode == 0, done.stderr
+    assert Counter(marks(tmp_path)) == {"db": 2, "web": 4, "end": 2}
+    again = str(tmp_path / "again.mcs")
+    assert fleet.cli("session", "export", session, again, **there).returncode == 0
+    third = {"MCSHELL_STATE": str(tmp_path / "third")}
+    brought = fleet.cli("session", "import", again, **third)
+    assert brought.returncode == 0, brought.stderr
+    listed = fleet.cli("plan", "list", "--session", session, "--json", **third)
+    assert '"state": "ok"' in listed.stdout, listed.stdout + listed.stderr
+
+
+FORGED = {
+    "fewer nodes": "UPDATE plans SET waves=replace(waves, ', \"db2\"', '')",
+    "waves that are none": "UPDATE plans SET waves='[1'",
+    "another run of it": "UPDATE plans SET id=replace(id, substr(id, 1, 8), '00000000')",
+    "another time": "UPDATE plans SET created=created+1",
+}
+
+
+@pytest.fixture(scope="module")
+def exported_plan(fleet, tmp_path_factory):
+    """A session's copy with a plan of two steps that has come to its end."""
+    folder = tmp_path_factory.mktemp("exported")
+    path, session = written(folder, SLOW, nodes="[db1, db2]", sleep=0), name_of_session()
+    with fleet.client(session=session) as alice:
+        assert alice.plans.run(path, timeout=PATIENCE).state == "ok"
+    assert fleet.cli("session", "export", session, str(folder / "plan.mcs")).returncode == 0
+    return folder / "plan.mcs"
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_plan_for_others_than_were_signed_is_not_brought_in(fleet, exported_plan, tmp_path, name):
+    """A copy in which a plan is for fewer nodes, or another run, is imported without it, which is said."""
+    file = tmp_path / "forged.mcs"
+    shutil.copy(exported_plan, file)
+    with sqlite3.connect(file) as db:
+        assert db.execute(FORGED[name]).rowcount == 1
+    db.close()
+    there = {"MCSHELL_STATE": str(tmp_path / "there")}
+    brought = fleet.cli("session", "import", str(file), "--session", "f", **there)
+    assert (brought.returncode, "refused: 1 by plan: unbound" in brought.stderr) == (2, True)
+    listed = fleet.cli("plan", "list", "--session", "f", "--json", **there)
+    assert "slow" not in listed.stdout, listed.stdout
+
+
+def test_accepted_failures_of_a_copy_count_for_nothing(fleet, tmp_path):
+    """Nobody has signed that they were accepted: the plan stands still where its replies have it."""
+    path, session = written(tmp_path, GATED, stop=1, need="ok"), name_of_session()
+    with fleet.client(session=session) as alice:
+        progress = alice.plans.run(path, timeout=PATIENCE)
+        assert progress.state == "stopped"
+    file = tmp_path / "accepted.mcs"
+    assert fleet.cli("session", "export", session, str(file)).returncode == 0
+    with sqlite3.connect(file) as db:
+        line = "INSERT INTO accepted VALUES (?, 'web', 'web2', 'denied', 'cert=alice', 1.0)"
+        db.execute(line, (progress.id,))
+    db.close()
+    there = {"MCSHELL_STATE": str(tmp_path / "there")}
+    assert fleet.cli("session", "import", str(file), **there).returncode == 0
+    done = fleet.cli("plan", "resume", "gated", "--session", session, **there)
+    assert (done.returncode, "web2 (denied" in done.stderr + done.stdout) == (2, True), done.stderr
+    assert marks(tmp_path) == ["web"]
 
 
 def test_a_name_that_nobody_knows_is_a_row_of_a_plan(fleet, tmp_path):

@@ -37,7 +37,7 @@ from mcshell.errors import (
 from mcshell.message import State
 from mcshell.texts import expanded
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
-from mcshell.wire.documents.plan import open_plan, plan_id, seal_plan
+from mcshell.wire.documents.plan import MAX_PLAN, open_plan, plan_id, seal_plan, targets_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -205,6 +205,8 @@ class PlanManager:
         waves, unheard = self._targets(plan)
         if confirm is not None and not self._confirmed(plan, waves, unheard, confirm):
             raise UsageError("not confirmed: nothing was sent")
+        waves = {**waves, **_kept_unheard(unheard)}
+        plan = replace(plan, targets=targets_digest(waves))
         sealed = seal_plan(plan, self._credentials.signer)
         kept = KeptPlan(
             id=plan_id(sealed.body),
@@ -214,7 +216,7 @@ class PlanManager:
             body=sealed.body,
             signature=sealed.headers[SIGNATURE],
             certificate=sealed.headers[CERTIFICATE],
-            waves={**waves, **_kept_unheard(unheard)},
+            waves=waves,
         )
         interrupts.check()
         self._store.add(kept, secret=self._redacted(plan) != plan)
@@ -311,13 +313,15 @@ class PlanManager:
         verifier = self._credentials.verifier
         try:
             plan = open_plan(
-                kept.body, headers, verifier, BodyLimits(max_body=1 << 24), kept.created
+                kept.body, headers, verifier, BodyLimits(max_body=MAX_PLAN), kept.created
             )
         except Rejected as error:
             raise UsageError(f"plan {kept.name}: {error}") from error
         mine = self._credentials.signer.identity.callerid
         if plan.author != mine or (plan_id(kept.body) != kept.id and kept.state != OK):
             raise UsageError(f"plan {kept.name} is one of {plan.author}, not of {mine}")
+        if not kept.waves or plan.targets not in ("", targets_digest(kept.waves)):
+            raise UsageError(f"plan {kept.name}: its nodes are not those that were signed")
         return plan
 
     def _found(self, word: str | None) -> KeptPlan:

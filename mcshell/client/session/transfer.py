@@ -3,7 +3,8 @@
 Import trusts nothing that the file says of itself: every signature is checked against our own CA. What
 was asked is read from the bytes that its caller signed (`proof`), the ledger is made again from the
 replies that answer them; what nothing proves is marked. What another caller asked can be read, not
-answered. No copy has secret inputs, or what is not proven.
+answered. A plan comes with the nodes that its caller has signed it for. No copy has secret inputs, or
+what is not proven.
 """
 
 from __future__ import annotations
@@ -19,22 +20,25 @@ from typing import TYPE_CHECKING
 
 from mcshell import interrupts
 from mcshell.client.session.folder import folder_of
-from mcshell.client.session.proof import open_kept, open_sent, unproven
+from mcshell.client.session.proof import open_kept, open_sent, proven_plan, unproven
 from mcshell.client.session.raw_rows import refuse_misfits, snapshot
 from mcshell.client.session.session import check_name, delete, origins_of, refuse_taken
 from mcshell.client.session.strays import give_strays, hold_expired, pass_strays
+from mcshell.client.store.plans import OK, OPEN, UNHEARD
 from mcshell.client.store.records import NewRequest
 from mcshell.client.store.store import SessionStore
 from mcshell.client.store.strays import Stray
 from mcshell.errors import MachineError, MCShellError, Reason, Rejected, SessionError
-from mcshell.message import State
+from mcshell.message import State, made_id
 from mcshell.private import is_locked, lock_file, private_file, private_folder
 from mcshell.values import dataclass
+from mcshell.wire.documents.plan import wave_nonce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mcshell.client.session.proof import SentMessage
+    from mcshell.client.store.plans import KeptPlan
     from mcshell.client.store.records import Members, ReplyRecord, RequestRecord
     from mcshell.wire.documents.signatures import Verifier
 
@@ -238,6 +242,7 @@ class _Merger:
             if record.id in runs and self._ours.find_request(record.id) is None:
                 self._request(record)
         self._strays()
+        self._plans()
         self._ours.unverified.answered()
         self._judge(time.time())
 
@@ -248,6 +253,29 @@ class _Merger:
         self._report.replies += given
         self._report.strays = self._ours.strays.count()
         self._report.held = len(self._ours.strays.held())
+
+    def _plans(self) -> None:
+        """Take over the plans that the session's caller has signed; how they stand, replies say."""
+        caller, known = self._report.caller, {one.id for one in self._ours.plans.all()}
+        for kept in self._theirs.plans.all():
+            try:
+                if kept.id not in known:
+                    plan = proven_plan(kept, caller, self._verifier)
+                    through = kept.state == OK and self._all_sent(plan)
+                    self._ours.plans.add(replace(plan, state=OK if through else OPEN))
+            except Rejected as refusal:
+                self._report.refused[f"plan: {refusal.reason.value}"] += 1
+
+    def _all_sent(self, plan: KeptPlan) -> bool:
+        """Whether a request of each wave of a plan is here."""
+        nonces = (
+            wave_nonce(plan.id, plan.revision, step, number)
+            for step, waves in plan.waves.items()
+            if step != UNHEARD
+            for number in range(1, len(waves) + 1)
+        )
+        caller, find = self._report.caller, self._ours.find_request
+        return all(find(made_id("request", caller, nonce)) is not None for nonce in nonces)
 
     def _request(self, told: RequestRecord) -> None:
         """Take over a request: what its caller signed of it, or that nothing proves it."""

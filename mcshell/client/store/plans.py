@@ -155,7 +155,6 @@ class PlanStore:
 
 def _kept(row: tuple[Any, ...], accepted: tuple[AcceptedFailure, ...]) -> KeptPlan:
     plan, name, revision, created, body, signature, certificate, text, state, reason = row
-    waves = {step: [tuple(wave) for wave in waves] for step, waves in json.loads(text).items()}
     return KeptPlan(
         id=plan,
         name=name,
@@ -164,8 +163,17 @@ def _kept(row: tuple[Any, ...], accepted: tuple[AcceptedFailure, ...]) -> KeptPl
         body=bytes(body),
         signature=signature,
         certificate=certificate,
-        waves=waves,
+        waves=_waves(text),
         state=state,
         reason=reason,
         accepted=accepted,
     )
+
+
+def _waves(text: str) -> dict[str, list[tuple[str, ...]]]:
+    """Whom each wave is for; nobody where a file has no such thing, which is what nobody signs."""
+    try:
+        found = json.loads(text)
+        return {step: [tuple(wave) for wave in waves] for step, waves in found.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}

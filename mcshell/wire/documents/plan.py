@@ -7,6 +7,7 @@ request ids of the plan come from their hash.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final
@@ -17,13 +18,22 @@ from mcshell.wire.documents import fields
 from mcshell.wire.documents.authored import open_authored, seal_authored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mcshell.wire.documents.envelope import BodyLimits, SealedMessage
     from mcshell.wire.documents.signatures import Signer, Verifier
 
-__all__ = ["REVISIONS", "open_plan", "plan_id", "seal_plan", "wave_nonce"]
+__all__ = [
+    "MAX_PLAN",
+    "REVISIONS",
+    "open_plan",
+    "plan_id",
+    "seal_plan",
+    "targets_digest",
+    "wave_nonce",
+]
 
+MAX_PLAN: Final = 1 << 24
 REVISIONS: Final = 1_000_000
 _STEPS: Final = 200
 _NODES: Final = 100_000
@@ -36,6 +46,11 @@ _NEED: Final = re.compile(r"ok|done|(?:100|[1-9]\d?)%")
 def plan_id(body: bytes) -> str:
     """The name of one run of a plan: a hash of its signed bytes."""
     return hashlib.sha256(body).hexdigest()[:32]
+
+
+def targets_digest(waves: Mapping[str, Sequence[Sequence[str]]]) -> str:
+    """The SHA-256 of whom each wave of each step is for, as the signed plan names it."""
+    return hashlib.sha256(json.dumps(waves, sort_keys=True).encode()).hexdigest()
 
 
 def wave_nonce(plan: str, revision: int, step: str, wave: int) -> str:
@@ -60,6 +75,7 @@ def seal_plan(plan: Plan, signer: Signer) -> SealedMessage:
         "collective": plan.collective,
         "created": plan.created,
         "steps": [_written(step) for step in plan.steps],
+        "targets": plan.targets or None,
     }
     return seal_authored("plan", document, _plan, signer, f"plan {plan.name[:60]}")
 
@@ -101,6 +117,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         collective=fields.word(document, "collective"),
         created=fields.moment(document, "created"),
         steps=tuple(map(_step, steps)),
+        targets=fields.optional(document, "targets", fields.digest) or "",
     )
     _check_order(plan.steps)
     return plan

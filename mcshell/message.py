@@ -374,7 +374,7 @@ class Plan:
     """Steps across nodes with gates between them, signed by the operator who runs it.
 
     `targets` is the digest of whom each wave is for (`documents.plan.targets_digest`); "" before
-    that is known.
+    that is known. `run` is the id of this run of it, where these bytes are not those that began it.
     """
 
     name: str
@@ -384,6 +384,7 @@ class Plan:
     created: float
     steps: tuple[Step, ...]
     targets: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from mcshell.client.session.evidence import examine
 from mcshell.client.session.transfer import export_session
 from mcshell.errors import UsageError
 from mcshell.message import State
+from mcshell.wire.documents.signatures import Verifier
 from tests.peers.fleet import Fleet, Node
 from tests.peers.processes import wait_until
 
@@ -201,7 +203,7 @@ def test_a_job_with_a_secret_is_edited_node_by_node(embedded, tmp_path):
 
 
 def test_a_plan_at_its_end_is_kept_without_its_secrets(fleet, tmp_path):
-    """Its steps are still listed, resuming it does nothing, and no byte of the secret is left."""
+    """Its steps are still listed, resuming it does nothing, it is proved, and no byte of the secret is left."""
     value = f"S3CRET{secrets.token_hex(8)}"
     plan = tmp_path / "rotate.yaml"
     plan.write_text(PLAN.format(secret=value))
@@ -218,6 +220,8 @@ def test_a_plan_at_its_end_is_kept_without_its_secrets(fleet, tmp_path):
         (listed,) = client.plans.list()
         assert listed.steps == done.steps
         assert client.plans.resume().steps == done.steps
+    verifier = Verifier((fleet.folder / "pki" / "ca.pem").read_bytes())
+    assert examine(client.session.path, verifier).findings == []
 
 
 def test_no_export_has_a_secret(fleet, tmp_path):

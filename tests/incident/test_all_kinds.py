@@ -79,5 +79,9 @@ def test_a_session_of_all_kinds_is_as_it_was_written(embedded: Broker, tmp_path:
     large.write_bytes(raw)
     assert "bad_signature" in examine(path, verifier).findings[0].what
     with closing(sqlite3.connect(copy)) as db:
+        db.executescript("UPDATE plans SET waves=replace(waves, 'web1', 'web3')")
+    (found,) = examine(copy, verifier).findings
+    assert "its nodes are not those that were signed" in found.what
+    with closing(sqlite3.connect(copy)) as db:
         db.executescript("UPDATE plans SET body=replace(body, 'web1', 'web3')")
     assert examine(copy, verifier).findings

@@ -237,7 +237,8 @@ class PlanManager:
         if not self._store.secret(kept.id) or plan_id(kept.body) != kept.id:
             return  # there were none, or they are gone
         try:
-            sealed = seal_plan(self._redacted(plan), self._credentials.signer)
+            ended = replace(self._redacted(plan), run=kept.id)
+            sealed = seal_plan(ended, self._credentials.signer)
         except MCShellError as error:
             say(
                 f"{kept.name}: its secret inputs stay in the session file, since {error}; "

@@ -31,7 +31,7 @@ from mcshell.wire.documents.envelope import (
     read_reply,
     verified,
 )
-from mcshell.wire.documents.plan import plan_id
+from mcshell.wire.documents.plan import plan_id, read_plan, targets_digest
 from mcshell.wire.documents.rule import read_job
 
 if TYPE_CHECKING:
@@ -406,15 +406,24 @@ class _Examiner:
         for row in self._rows["strays"]:
             self._check_signed(row, row["kept"], "node", f"the reply of {row['sender']} (a stray)")
         for row in self._rows["plans"]:
-            what = f"the plan {row['name']}"
-            self._check_signed(row, row["created"], "operator", what)
-            if plan_id(row["body"]) != row["id"]:
-                self._found(f"{what}: another id than its document's")
+            self._look_at_plan(row, f"the plan {row['name']}")
         for row in self._rows["unverified"]:
             if row["sender"] == "*":
                 self._found(
                     "nothing signed proved it when the session was imported", row["request"]
                 )
+
+    def _look_at_plan(self, row: Mapping[str, Any], what: str) -> None:
+        self._check_signed(row, row["created"], "operator", what)
+        try:
+            plan, waves = read_plan(row["body"]), _object(row["waves"])
+        except (ValueError, TypeError, Rejected) as error:
+            self._found(f"{what}: {error}")
+            return
+        if row["id"] not in (plan_id(row["body"]), plan.run):
+            self._found(f"{what}: another id than its document's")
+        if plan.targets not in ("", targets_digest(waves)):
+            self._found(f"{what}: its nodes are not those that were signed")
 
     def _check_signed(self, row: Mapping[str, Any], at: float, kind: str, what: str) -> None:
         headers = {SIGNATURE: row["signature"], CERTIFICATE: row["certificate"]}

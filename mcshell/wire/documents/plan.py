@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.errors import Reason, Rejected
 from mcshell.message import Plan, Step
-from mcshell.wire.documents import fields
+from mcshell.wire.documents import fields, strict_json
 from mcshell.wire.documents.authored import open_authored, seal_authored
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ __all__ = [
     "REVISIONS",
     "open_plan",
     "plan_id",
+    "read_plan",
     "seal_plan",
     "targets_digest",
     "wave_nonce",
 ]
 
+_KIND: Final = "plan"
 MAX_PLAN: Final = 1 << 24
 REVISIONS: Final = 1_000_000
 _STEPS: Final = 200
@@ -76,8 +78,9 @@ def seal_plan(plan: Plan, signer: Signer) -> SealedMessage:
         "created": plan.created,
         "steps": [_written(step) for step in plan.steps],
         "targets": plan.targets or None,
+        "run": plan.run or None,
     }
-    return seal_authored("plan", document, _plan, signer, f"plan {plan.name[:60]}")
+    return seal_authored(_KIND, document, _plan, signer, f"plan {plan.name[:60]}")
 
 
 def open_plan(
@@ -88,7 +91,15 @@ def open_plan(
     Raises:
         Rejected: as `open_authored`.
     """
-    return open_authored("plan", _plan, body, headers, verifier, limits, now, stored=True)
+    return open_authored(_KIND, _plan, body, headers, verifier, limits, now, stored=True)
+
+
+def read_plan(body: bytes) -> Plan:
+    """What a plan says whose signature was looked at; raises Rejected for what is of no such form."""
+    document = strict_json.loads(body)
+    if not isinstance(document, dict) or document.get("kind") != _KIND:
+        raise Rejected(Reason.WRONG_KIND, "no plan")
+    return _plan(document)
 
 
 def _written(step: Step) -> dict[str, Any]:
@@ -118,6 +129,7 @@ def _plan(document: Mapping[str, Any]) -> Plan:
         created=fields.moment(document, "created"),
         steps=tuple(map(_step, steps)),
         targets=fields.optional(document, "targets", fields.digest) or "",
+        run=fields.optional(document, "run", fields.nonce) or "",
     )
     _check_order(plan.steps)
     return plan

@@ -53,6 +53,7 @@ class HostileNode:
         self.jobs: dict[str, dict[str, str]] = {}
         self.edits: list[dict[str, Any]] = []
         self.lie: Callable[[dict[str, str]], dict[str, Any]] = dict
+        self.log: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         self._link.start()
@@ -92,6 +93,9 @@ class HostileNode:
         elif request.action == "show":
             job = str(request.data["job"])
             self._say(request, {**_STAND, "job": job, "data": {}, **self.lie(self.jobs[job])})
+
+        elif request.action == "log":
+            self._say(request, self.log)
 
     def _say(self, request: Request, data: dict[str, Any], state: State = State.OK) -> None:
         final = state is State.OK
@@ -248,3 +252,31 @@ def test_the_job_of_another_is_asked_for(fleet: Fleet, liar: HostileNode, job: s
 
 def _ran(fleet: Fleet, agent: str) -> bool:
     return any(e["event"] == "started" and e["agent"] == agent for e in fleet.audit("db01"))
+
+
+_LOG = {"text": "A", "offset": 1, "state": "running", "run": "1", "progress": ""}
+LOGS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "a text without an end": _LOG,
+    "an offset that goes back": {**_LOG, "offset": -5},
+    "an offset that is none": {**_LOG, "offset": "far"},
+    "more than any file has": {**_LOG, "offset": 2**64 - 1},
+    "no text": {**_LOG, "text": ["A"]},
+    "no state": {**_LOG, "text": "", "state": None},
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+@pytest.mark.parametrize("follow", [False, True])
+def test_what_a_node_says_of_a_log_has_an_end(
+    fleet: Fleet, liar: HostileNode, job: str, name: str, *, follow: bool
+) -> None:
+    """A log whose pieces lead nowhere is refused in a line that names the node, after what it has shown."""
+    liar.log = LOGS[name]
+    with fleet.client(session="two", state="state-five") as alice:
+        parts: list[str] = []
+        with pytest.raises(UsageError, match=f"{LIAR}: its answer is none of job.log"):
+            for text in alice.jobs.log(job, LIAR, follow=follow):
+                parts.append(text)
+                assert len(parts) < 5
+        assert parts in ([], ["A"])

@@ -17,6 +17,8 @@ __all__ = ["read_log"]
 
 _FOLLOW: Final = 0.5
 _WIDE: Final = 200
+_FURTHEST: Final = 2**63
+"""Bytes that no file has."""
 _GOING_ON: Final = ("running", "queued", "scheduled", "waiting")
 
 
@@ -28,7 +30,7 @@ def read_log(
     Yields a text and "", or "" and in words why there is none (yet).
 
     Raises:
-        UsageError: the node has no such job, or does not answer.
+        UsageError: the node has no such job, does not answer, or answers something else.
     """
     offset, told = 0, ""
     data = {"job": job, "run": run}
@@ -39,6 +41,8 @@ def read_log(
             if follow and offset and row.state is State.SILENT:
                 continue
             raise UsageError(f"{node}: {row.statusmsg or row.state.value}")
+        if not _is_piece(row.data, offset):
+            raise UsageError(f"{node}: its answer is none of job.log")
         text, offset = row.data["text"], row.data["offset"]
         if text:
             yield text, ""
@@ -50,6 +54,16 @@ def read_log(
         if not follow or row.data["state"] not in _GOING_ON:
             return
         interrupts.sleep(_FOLLOW)
+
+
+def _is_piece(told: Mapping[str, Any], before: int) -> bool:
+    """Whether it is a text with the place behind it, or none: who goes on from there comes to an end."""
+    text, offset = told.get("text"), told.get("offset")
+    if not (
+        isinstance(text, str) and isinstance(offset, int) and isinstance(told.get("state"), str)
+    ):
+        return False
+    return (before if text else -1) < offset < _FURTHEST
 
 
 def _nothing(told: Mapping[str, Any]) -> str:

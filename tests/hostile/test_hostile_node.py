@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Self
 
@@ -54,6 +55,7 @@ class HostileNode:
         self.edits: list[dict[str, Any]] = []
         self.lie: Callable[[dict[str, str]], dict[str, Any]] = dict
         self.log: dict[str, Any] = {}
+        self.listed: Any = None
 
     def __enter__(self) -> Self:
         self._link.start()
@@ -87,6 +89,9 @@ class HostileNode:
         elif request.action == "edit":
             self.edits.append(json.loads(request.data["document"]))
             self._say(request, {})
+        elif request.action == "forecast" or (request.action == "list" and self.listed is not None):
+            what = {"forecast": "starts", "list": "jobs"}[request.action]
+            self._say(request, {what: self.listed})
         elif request.action == "list":
             stands = [{**_STAND, "job": job} for job in self.jobs]
             self._say(request, {"jobs": stands, "more": 0})
@@ -276,7 +281,38 @@ def test_what_a_node_says_of_a_log_has_an_end(
     with fleet.client(session="two", state="state-five") as alice:
         parts: list[str] = []
         with pytest.raises(UsageError, match=f"{LIAR}: its answer is none of job.log"):
-            for text in alice.jobs.log(job, LIAR, follow=follow):
-                parts.append(text)
-                assert len(parts) < 5
+            parts.extend(islice(alice.jobs.log(job, LIAR, follow=follow), 5))
         assert parts in ([], ["A"])
+
+
+LISTED: dict[str, Any] = {
+    "nothing that is told by name": [{}, 5, None],
+    "no list": {"job": "x"},
+    "times that are none": [{**_STAND, "job": "ab" * 16, "next": "soon", "start": "soon"}],
+    "times beyond all clocks": [{**_STAND, "job": "ab" * 16, "next": 1e300, "start": 1e300}],
+    "a job that is none": [{**_STAND, "job": ["x"]}],
+    "a state that is none": [{**_STAND, "job": "ab" * 16, "state": {}, "why": []}],
+}
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_what_a_node_lists_that_is_no_job_is_a_row_that_says_so(
+    fleet: Fleet, liar: HostileNode, job: str, name: str
+) -> None:
+    """What honest nodes list is shown, and found by its first letters; the liar has a row that says so."""
+    liar.listed = LISTED[name]
+    try:
+        with fleet.client(session="two", state="state-six") as alice:
+            rows = alice.jobs.list(nodes=[LIAR, "db01"])
+            assert job in set(rows[rows["sender"] == "db01"]["job"])
+            assert "none of job.list" in rows[rows["sender"] == LIAR]["progress"].iloc[-1]
+            starts = alice.jobs.forecast(within="2h", nodes=[LIAR, "db01"])
+            assert job in set(starts[starts["sender"] == "db01"]["job"])
+            assert "none of job.forecast" in starts[starts["sender"] == LIAR]["why"].iloc[-1]
+            (shown,) = alice.jobs.show(job[:12], nodes=["db01"]).rows()
+            assert shown.data["unverified"] == ""
+        for verb in ("list", "forecast"):
+            done = fleet.cli("job", verb, "-I", f"{LIAR},db01")
+            assert job[:8] in done.stdout, done.stderr
+    finally:
+        liar.listed = None

@@ -141,7 +141,7 @@ def _base(
 
 def _shown(row: Row, job: str, verifier: Verifier, kept: _Base | None) -> _Base:
     """What a node shows of a job: the document, or that its inputs are secret, so that we keep it."""
-    names = ", ".join(map(str, row.data.get("withheld") or ()))
+    names = _withheld(row.data)
     if not names:
         return open_kept_job(row.data, job, verifier), str(row.data["document"]).encode()
     if kept is None or kept[0].revision != row.data.get("revision"):
@@ -173,7 +173,7 @@ class JobDetails(Replies):
         try:
             job = open_kept_job(told, self._job, self._verifier)
         except Rejected as refusal:
-            names = ", ".join(map(str, told.get("withheld") or ()))
+            names = _withheld(told)
             why = f"its inputs are secret: {names}" if names else str(refusal)
             return {**rest, "document": None, "unverified": why}
         shown = rest.get("data")
@@ -184,6 +184,12 @@ class JobDetails(Replies):
         signed = {**asdict(job), "after": list(job.after), "data": data}
         same = {name: signed[name] for name in rest.keys() & signed.keys()}
         return {**rest, **same, "when": _said(signed["when"]), "document": signed, "unverified": ""}
+
+
+def _withheld(told: Mapping[str, Any]) -> str:
+    """The inputs that a node keeps to itself, by its word."""
+    names = told.get("withheld")
+    return ", ".join(map(str, names)) if isinstance(names, list) else ""
 
 
 def _said(when: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from mcshell.client.discovery.targeting import (
     seconds_of,
     targeting_of,
 )
-from mcshell.client.jobs.replies import FORECAST, JOBS, JobReplies, unheard
+from mcshell.client.jobs.replies import FORECAST, JOBS, JobReplies, listed, unheard
 from mcshell.client.jobs.times import first_start
 from mcshell.client.rpc.replies import Row
 from mcshell.client.session.session import stores
@@ -135,9 +135,14 @@ class JobFinder:
                 found.update(_meant(job, store.jobs.all()))
         return sorted(found)
 
-    def _told(self, data: Mapping[str, Any]) -> set[str]:
+    def _told(self, data: Mapping[str, str]) -> set[str]:
         replies = self.ask("list", data, {})
-        return {one["job"] for row in replies.rows() for one in row.data.get("jobs", ())}
+        word = next(iter(data.values()))
+        return {
+            str(one["job"])
+            for one in listed(replies, "jobs", JOBS)
+            if one.get("job") and (one.get("name") == word or one["job"].startswith(word))
+        }
 
     def _others(self) -> Iterator[SessionStore]:
         """The other sessions of this caller on this machine."""

@@ -28,6 +28,8 @@ from mcshell.client.jobs.replies import (
     forecast_columns,
     job_columns,
     left_out,
+    listed,
+    unfit,
 )
 from mcshell.client.jobs.times import (
     JobTerms,
@@ -452,9 +454,10 @@ class JobManager:
         if replies is None:
             replies = self._finder.ask("list", data, where)
         silent = self._finder.silent(replies, targeting, job, name)
-        rows = _listed(replies, "jobs") + self._finder.unheard(silent, job, name)
+        rows = listed(replies, "jobs", JOBS) + self._finder.unheard(silent, job, name)
         found = [row for row in rows if state in (None, row.get("state"))]
-        return JobsTold(found + left_out(replies, JOBS, "progress", _FEWER_JOBS), replies, silent)
+        found += left_out(replies, JOBS, "progress", _FEWER_JOBS) + unfit(replies, "jobs", JOBS)
+        return JobsTold(found, replies, silent)
 
     @interrupts.call()
     def show(self, job: str | JobReplies, **targeting: Any) -> Replies:
@@ -526,7 +529,8 @@ class JobManager:
             replies = self._finder.ask("forecast", {"from": from_, "within": length}, targeting)
         begin = now if from_ is None else from_
         silent = self._finder.silent(replies, targeting)
-        rows = _listed(replies, "starts") + left_out(replies, FORECAST, "why", _FEWER_STARTS)
+        rows = listed(replies, "starts", FORECAST) + unfit(replies, "starts", FORECAST)
+        rows += left_out(replies, FORECAST, "why", _FEWER_STARTS)
         rows += self._finder.unheard_starts(silent, (begin, begin + length))
         return JobsTold(sorted(rows, key=_order_of_starts), replies, silent)
 
@@ -546,7 +550,7 @@ class JobManager:
         """Ask the running targets of a job how far they are; the ledger says it from then on."""
         nodes = [one.sender for one in job.entries() if one.state is State.RUNNING]
         rows = self.rows(job.job, nodes=nodes) if nodes else []
-        job.note_progress({one["sender"]: one["progress"] for one in rows})
+        job.note_progress({one["sender"]: one.get("progress") or "" for one in rows})
         return job.ledger()
 
     def wait_quiet(self, replies: Replies, most: float | None = None) -> None:
@@ -584,16 +588,6 @@ class JobManager:
         return self.revisions(job, **targeting).newest if kept is None else kept.job
 
 
-def _listed(replies: Replies, what: str) -> Rows:
-    """The things that nodes list in an output, each with its sender: nobody speaks for another."""
-    return [
-        {**one, "sender": row.sender}
-        for row in replies.rows()
-        if isinstance(listed := row.data.get(what), list)
-        for one in listed
-        if isinstance(one, dict)
-    ]
-
-
 def _order_of_starts(start: Mapping[str, Any]) -> tuple[bool, float, str]:
-    return start["start"] is None, start["start"] or 0.0, start["sender"]
+    at = start.get("start")
+    return at is None, at or 0.0, start["sender"]

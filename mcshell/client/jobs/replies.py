@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.rpc.replies import Replies
 from mcshell.message import State
 from mcshell.table import TIME
 from mcshell.values import dataclass
+from mcshell.wire.documents.fields import MAX_MOMENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,8 @@ __all__ = [
     "forecast_columns",
     "job_columns",
     "left_out",
+    "listed",
+    "unfit",
     "unheard",
 ]
 
@@ -39,6 +42,7 @@ JOBS = {
     "attempt": "Int64",
     "progress": "string",
 }
+_KINDS: Final = {"string": (str,), "Int64": (int,), "boolean": (bool,), TIME: (int, float)}
 FORECAST = {
     "sender": "string",
     "job": "string",
@@ -95,6 +99,42 @@ class JobsTold:
 def unheard(replies: Replies) -> list[Row]:
     """Those who told nothing: they are silent, or may not be asked."""
     return [row for row in replies.rows() if row.state is not State.OK]
+
+
+def listed(replies: Replies, what: str, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The things that nodes list in an output, each with its sender: nobody speaks for another."""
+    return [
+        {**one, "sender": row.sender}
+        for row in replies.rows()
+        if isinstance(found := row.data.get(what), list)
+        for one in found
+        if _fits(one, columns)
+    ]
+
+
+def unfit(replies: Replies, what: str, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """A row for each node that lists something else, which is not shown."""
+    action, told_in = {"jobs": ("list", "progress"), "starts": ("forecast", "why")}[what]
+    words = f"not shown: some of its answer is none of job.{action}"
+    return [
+        {**dict.fromkeys(columns), "sender": row.sender, told_in: words}
+        for row in replies.rows()
+        if row.state is State.OK
+        if not isinstance(found := row.data.get(what), list)
+        or not all(_fits(one, columns) for one in found)
+    ]
+
+
+def _fits(one: object, columns: Mapping[str, str]) -> bool:
+    """Whether each value is of its column's kind, or none."""
+    if not isinstance(one, dict):
+        return False
+    values = ((one.get(name), kind) for name, kind in {**columns, "name": "string"}.items())
+    return all(
+        value is None
+        or (type(value) in _KINDS[kind] and (kind != TIME or 0 <= value <= MAX_MOMENT))
+        for value, kind in values
+    )
 
 
 def left_out(

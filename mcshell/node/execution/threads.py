@@ -254,9 +254,8 @@ class ActionThreads:
     def _begin(self, count: int) -> None:
         for begun in range(count):
             if _begin_thread(self._run, "mcshell-action") is None:
-                with (
-                    self._lock
-                ):  # what waits is for those that there are, or the next that can begin
+                # What waits is for those that there are, or for the next that can begin.
+                with self._lock:
                     self._threads -= count - begun
                 self._late.put(None)
                 return

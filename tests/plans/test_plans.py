@@ -385,8 +385,9 @@ def test_a_plan_that_was_tampered_with_in_the_file_is_refused(fleet, tmp_path):
 def test_a_plan_goes_on_on_the_machine_that_its_session_is_taken_to(fleet, tmp_path):
     """What one machine has begun, another that imports the session ends: nothing twice, nothing left out."""
     path, session = written(tmp_path, PLAN, sleep=0), name_of_session()
-    fleet.kill9("web4")
     with fleet.client(session=session) as alice:
+        assert "web4" in set(alice.discover()["sender"])
+        fleet.kill9("web4")
         assert alice.plans.run(path, timeout=2).state == "open"
     file = str(tmp_path / "taken.mcs")
     assert fleet.cli("session", "export", session, file).returncode == 0

@@ -5,10 +5,8 @@ Whatever else such a file says of it, anyone could have written.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mcshell.client.store.plans import OPEN
 from mcshell.client.store.records import JobDocument, ReplyRecord, RequestRecord, target_of
 from mcshell.client.store.unverified import UNVERIFIED
 from mcshell.errors import Reason, Rejected
@@ -17,25 +15,22 @@ from mcshell.values import dataclass
 from mcshell.wire.documents.envelope import (
     CERTIFICATE,
     SIGNATURE,
-    BodyLimits,
     is_old,
     read_reply,
     read_request,
     refuse_foreign_id,
     verified,
 )
-from mcshell.wire.documents.plan import MAX_PLAN, open_plan, plan_id, targets_digest
 from mcshell.wire.documents.rule import open_kept_job
 
 if TYPE_CHECKING:
-    from mcshell.client.store.plans import KeptPlan
     from mcshell.client.store.records import Members, OutgoingMessage
     from mcshell.client.store.store import SessionStore
     from mcshell.client.store.strays import Stray
     from mcshell.message import Job, Request
     from mcshell.wire.documents.signatures import Verifier
 
-__all__ = ["SentMessage", "open_kept", "open_sent", "proven_plan", "unproven"]
+__all__ = ["SentMessage", "open_kept", "open_sent", "unproven"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,21 +157,3 @@ def _job(request: Request, verifier: Verifier) -> Job | None:
     if job.author != request.caller:
         raise Rejected(Reason.CALLER_MISMATCH, f"a job of {job.author}")
     return job
-
-
-def proven_plan(kept: KeptPlan, caller: str, verifier: Verifier) -> KeptPlan:
-    """A plan as its caller's signature proves it: under way, with no failure accepted.
-
-    Raises:
-        Rejected: as `open_plan`; CALLER_MISMATCH, or UNBOUND for one whose id or nodes are not those
-            that were signed (of an earlier version none were; at its end one with secrets has other bytes).
-    """
-    headers = {SIGNATURE: kept.signature, CERTIFICATE: kept.certificate}
-    limits = BodyLimits(max_body=MAX_PLAN)
-    plan = open_plan(kept.body, headers, verifier, limits, kept.created)
-    if plan.author != caller:
-        raise Rejected(Reason.CALLER_MISMATCH, f"it is one of {plan.author}, not of {caller}")
-    signed = plan_id(kept.body), plan.created, plan.targets
-    if signed != (kept.id, kept.created, targets_digest(kept.waves)):
-        raise Rejected(Reason.UNBOUND, "its id or its nodes are not those that were signed")
-    return replace(kept, name=plan.name, revision=plan.revision, state=OPEN, reason="", accepted=())

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from mcshell import interrupts
 from mcshell.client.session.folder import folder_of
-from mcshell.client.session.proof import open_kept, open_sent, proven_plan, unproven
+from mcshell.client.session.proof import open_kept, open_sent, unproven
 from mcshell.client.session.raw_rows import refuse_misfits, snapshot
 from mcshell.client.session.session import check_name, delete, origins_of, refuse_taken
 from mcshell.client.session.strays import give_strays, hold_expired, pass_strays
@@ -32,7 +32,14 @@ from mcshell.errors import MachineError, MCShellError, Reason, Rejected, Session
 from mcshell.message import State, made_id
 from mcshell.private import is_locked, lock_file, private_file, private_folder
 from mcshell.values import dataclass
-from mcshell.wire.documents.plan import wave_nonce
+from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, BodyLimits
+from mcshell.wire.documents.plan import (
+    MAX_PLAN,
+    open_plan,
+    plan_id,
+    targets_digest,
+    wave_nonce,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -260,7 +267,7 @@ class _Merger:
         for kept in self._theirs.plans.all():
             try:
                 if kept.id not in known:
-                    plan = proven_plan(kept, caller, self._verifier)
+                    plan = _proven_plan(kept, caller, self._verifier)
                     through = kept.state == OK and self._all_sent(plan)
                     self._ours.plans.add(replace(plan, state=OK if through else OPEN))
             except Rejected as refusal:
@@ -353,3 +360,21 @@ class _Merger:
                 names = [one.sender for one in self._ours.entries(record.id)]
                 verdicts = [(name, "no reply is in the imported file") for name in names]
                 self._ours.judge(record.id, verdicts, State.SILENT)
+
+
+def _proven_plan(kept: KeptPlan, caller: str, verifier: Verifier) -> KeptPlan:
+    """A plan as its caller's signature proves it: under way, with no failure accepted.
+
+    Raises:
+        Rejected: as `open_plan`; CALLER_MISMATCH, or UNBOUND for one whose id or nodes are not those
+            that were signed (of an earlier version none were; at its end one with secrets has other bytes).
+    """
+    headers = {SIGNATURE: kept.signature, CERTIFICATE: kept.certificate}
+    limits = BodyLimits(max_body=MAX_PLAN)
+    plan = open_plan(kept.body, headers, verifier, limits, kept.created)
+    if plan.author != caller:
+        raise Rejected(Reason.CALLER_MISMATCH, f"it is one of {plan.author}, not of {caller}")
+    signed = plan_id(kept.body), plan.created, plan.targets
+    if signed != (kept.id, kept.created, targets_digest(kept.waves)):
+        raise Rejected(Reason.UNBOUND, "its id or its nodes are not those that were signed")
+    return replace(kept, name=plan.name, revision=plan.revision, state=OPEN, reason="", accepted=())

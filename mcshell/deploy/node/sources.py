@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 LEFT_OUT = (
     *("README.md", "wire/PROTOCOL.md", "wire/mcollective/README.md"),
     *("docs/explanation", "docs/howto", "docs/tutorial", "docs/conf.py", "docs/__main__.py"),
-    *("deploy", "mcp", "notebook", "wire/schemas"),
+    *("deploy", "mcp", "notebook", "wire/schemas", "wire/documents/plan.py"),
     *(f"shell/{one}.py" for one in ("demo", "demo_history", "editor", "prompt", "watcher")),
     *(
         "broker/move.py",

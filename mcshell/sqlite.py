@@ -99,7 +99,6 @@ class Database:
         self, path: str | os.PathLike[str], kind: FileKind, *, patient: bool = False
     ) -> None:
         self.path = Path(path)
-        self._name = str(path)
         self.hindered = False
         self._kind = kind
         self._process = forking.generation()
@@ -247,10 +246,9 @@ class Database:
     def _note_files(self) -> None:
         """Remember which files they are, where only this process has them open."""
         if not self._kind.shared:
-            self._connection.execute(
-                "PRAGMA schema_version"
-            ).fetchone()  # there is a WAL from then on
-            self._files = files_at(self._name)
+            # There is a WAL from then on.
+            self._connection.execute("PRAGMA schema_version").fetchone()
+            self._files = files_at(self.path)
 
     def _keep_in_place(self) -> None:
         """Put the file back, as it is for us, where somebody has deleted or replaced it, or its WAL.
@@ -262,7 +260,7 @@ class Database:
         """
         self._look_at = time.monotonic() + _LOOK_EVERY
         try:
-            if not self._files or files_at(self._name) == self._files:
+            if not self._files or files_at(self.path) == self._files:
                 return
         except OSError:  # nobody can say: what is open is written to as before
             return
@@ -540,6 +538,9 @@ def _upgrade(
             for end in ("-shm", "-journal", "") if alone else ():
                 Path(f"{former}{end}").unlink(missing_ok=True)
     except sqlite3.Error as error:
+        if not former.exists():  # another process has taken it over meanwhile, and committed
+            connection.execute("COMMIT")
+            return
         text = (
             f"{former}, of an earlier mcshell that may still be at work in it, cannot be taken over"
         )

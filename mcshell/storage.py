@@ -94,12 +94,12 @@ def storage_flaws(folder: Path) -> tuple[str, ...]:
     return ()
 
 
-def files_at(name: str) -> list[tuple[int, int]]:
-    """Which files a file and its WAL are, those that are there; before each commit, so without a `Path`."""
-    found = []
+def files_at(path: Path) -> list[tuple[int, int]]:
+    """Which files a SQLite file and its WAL are, those that are there; before each commit, so quickly."""
+    name, found = os.fspath(path), []
     for one in (name, name + "-wal"):
         try:
-            about = os.stat(one)  # noqa: PTH116  as above
+            about = os.stat(one)  # noqa: PTH116 - as above
         except (FileNotFoundError, NotADirectoryError):
             continue
         found.append((about.st_dev, about.st_ino))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import signal
 import sqlite3
+import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -403,3 +405,26 @@ def test_a_file_that_is_damaged_says_what_can_be_done(tmp_path):
     said = r"d\.sqlite cannot be read: .*malformed.*: move it away, or a backup into its place"
     with closing(Database(path, KIND)) as database, pytest.raises(MachineError, match=said):
         numbers(database)
+
+
+def test_a_former_file_that_another_takes_over_just_now_is_no_obstacle(tmp_path):
+    """It is there when it is looked for, and gone when it is opened: its rows are here by then."""
+    former = tmp_path / "former.sqlite"
+    with closing(sqlite3.connect(former)) as old:
+        old.execute("CREATE TABLE t (n INTEGER)")
+    at_work = True
+
+    def hook(event, arguments):
+        if at_work and event == "sqlite3.connect" and "former.sqlite" in str(arguments[0]):
+            former.unlink()
+
+    sys.addaudithook(hook)
+    kind = replace(
+        KIND, former=former.name, take_over={"t": "INSERT OR IGNORE INTO t VALUES (?)"}, shared=True
+    )
+    try:
+        with closing(Database(tmp_path / "d.sqlite", kind)) as database:
+            database.write(insert(1))
+            assert numbers(database) == [1]
+    finally:
+        at_work = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from mcshell.client.jobs.manager import _listed
+from mcshell.client.jobs.replies import JOBS, listed
 
 
 def replies(**said: Any) -> Any:
@@ -16,7 +16,7 @@ def replies(**said: Any) -> Any:
 
 def test_no_node_speaks_for_another() -> None:
     """A job that a node calls another's is its own; what is no list of hashes is nothing."""
-    found = _listed(
-        replies(liar=[{"job": "a", "sender": "web1"}, "x", None], odd=7, none=None), "jobs"
+    found = listed(
+        replies(liar=[{"job": "a", "sender": "web1"}, "x", None], odd=7, none=None), "jobs", JOBS
     )
     assert found == [{"job": "a", "sender": "liar"}]

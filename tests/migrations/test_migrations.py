@@ -274,7 +274,7 @@ def test_a_session_of_67a4456_verifies_on_another_machine(state, tmp_path):
     there = tmp_path / "elsewhere"
     report = import_session(there, verifier, source, lambda _pool, _sender: True)
     counts = EXPECTED["session"]["requests"]
-    assert (report.name, report.refused) == ("patch-friday", {})
+    assert (report.name, report.refused, report.plans_left) == ("patch-friday", {}, 3)
     assert (report.requests, report.replies) == (len(counts), EXPECTED["session"]["latest"][1])
     (info,) = listing(there)
     assert (info.requests, info.caller) == (len(counts), "cert=alice")

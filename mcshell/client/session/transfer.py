@@ -64,7 +64,8 @@ class ImportReport:
     requests, of those counted, that nothing proves; `missing` is how many replies the former holder
     said that it had, beyond those that are here now. `strays` are those of its replies that nothing
     here asked for: they are kept for whoever did. `held` are the nodes of whom replies wait for a
-    newer certificate.
+    newer certificate. `plans_left` are plans of an earlier version, which did not sign for whom their
+    waves are: they are left out.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ImportReport:
     missing: int = 0
     strays: int = 0
     held: int = 0
+    plans_left: int = 0
 
 
 def export_session(state_dir: Path, name: str, target: Path) -> Path:
@@ -265,13 +267,18 @@ class _Merger:
         """Take over the plans that the session's caller has signed; how they stand, replies say."""
         caller, known = self._report.caller, {one.id for one in self._ours.plans.all()}
         for kept in self._theirs.plans.all():
+            if kept.id in known:
+                continue
             try:
-                if kept.id not in known:
-                    plan = _proven_plan(kept, caller, self._verifier)
-                    through = kept.state == OK and self._all_sent(plan)
-                    self._ours.plans.add(replace(plan, state=OK if through else OPEN))
+                plan = _proven_plan(kept, caller, self._verifier)
             except Rejected as refusal:
                 self._report.refused[f"plan: {refusal.reason.value}"] += 1
+                continue
+            if plan is None:
+                self._report.plans_left += 1
+                continue
+            through = kept.state == OK and self._all_sent(plan)
+            self._ours.plans.add(replace(plan, state=OK if through else OPEN))
 
     def _all_sent(self, plan: KeptPlan) -> bool:
         """Whether a request of each wave of a plan is here."""
@@ -362,18 +369,22 @@ class _Merger:
                 self._ours.judge(record.id, verdicts, State.SILENT)
 
 
-def _proven_plan(kept: KeptPlan, caller: str, verifier: Verifier) -> KeptPlan:
+def _proven_plan(kept: KeptPlan, caller: str, verifier: Verifier) -> KeptPlan | None:
     """A plan as its caller's signature proves it: under way, with no failure accepted.
+
+    None for one of an earlier version, which did not sign for whom its waves are.
 
     Raises:
         Rejected: as `open_plan`; CALLER_MISMATCH, or UNBOUND for one whose id or nodes are not those
-            that were signed (of an earlier version none were; at its end one with secrets has other bytes).
+            that were signed.
     """
     headers = {SIGNATURE: kept.signature, CERTIFICATE: kept.certificate}
     limits = BodyLimits(max_body=MAX_PLAN)
     plan = open_plan(kept.body, headers, verifier, limits, kept.created)
     if plan.author != caller:
         raise Rejected(Reason.CALLER_MISMATCH, f"it is one of {plan.author}, not of {caller}")
+    if not plan.targets and plan_id(kept.body) == kept.id:
+        return None
     signed = plan_id(kept.body), plan.created, plan.targets
     if signed != (kept.id, kept.created, targets_digest(kept.waves)):
         raise Rejected(Reason.UNBOUND, "its id or its nodes are not those that were signed")

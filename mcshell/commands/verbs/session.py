@@ -161,6 +161,11 @@ def import_(context: Context, options: ImportOptions) -> Table:
             f"replies of {report.held} nodes have outlived their certificates: they are kept until newer "
             "ones of the same keys are seen (session attach)"
         )
+    if report.plans_left:
+        notes.append(
+            f"plans of an earlier version left out: {report.plans_left} (nothing signed says for whom "
+            "their waves are; resume them where they were begun)"
+        )
     if report.missing:
         notes.append(f"{report.missing} replies are still only with the former holder")
     columns = ("name", "caller", "requests", "replies", "refused", "missing")

@@ -253,9 +253,12 @@ def test_sql_reads_and_does_nothing_else(desk: Desk) -> None:
     async def story(one: Assistant) -> None:
         await one.ask("call", agent="rpcutil", action="ping")
         for query, expected in SQL.items():
-            found = await one.raw("sql", query=query)
-            assert found.is_error == bool(expected), (query, found)
-            text = found.content[0].text  # type: ignore[union-attr]
+            for _ in range(5):  # on a busy machine the time may be over before the memory is
+                found = await one.raw("sql", query=query)
+                assert found.is_error == bool(expected), (query, found)
+                text = found.content[0].text  # type: ignore[union-attr]
+                if expected in text:
+                    break
             assert expected in text, (query, text)
         endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c) "
         found = await one.ask("sql", query=endless + "SELECT n FROM c", limit=1_000.0)

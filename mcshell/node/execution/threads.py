@@ -49,8 +49,7 @@ _EARLY: Final = 0.3
 _TICK: Final = 0.05
 _STUCK: Final = 0.1
 _SAY_EVERY: Final = 10.0
-_say_at: dict[str, float] = {}
-"""When the lack of a thread of that name may be told again: it is tried many times a second."""
+"""Seconds between two lines on the lack of a thread: it is tried many times a second."""
 _CANCELLED: Final = Outcome(State.FAILED, StatusCode.UNKNOWN_ERROR, "cancelled before it began")
 
 
@@ -161,6 +160,7 @@ class ActionThreads:
         """Whether a thread is at a message; it is the one that takes the next."""
         self._threads = 0
         self._watcher: threading.Thread | None = None
+        self._say_at = 0.0
         self._drowsy = False
         """Whether the watcher looks later than after a tick, if nobody wakes it."""
         self._reads = self._stopped = False
@@ -174,7 +174,7 @@ class ActionThreads:
             # One of what a message has brought is for the thread that handles it.
             more = self._set_to_work(time.monotonic(), left=self._handling)
             if self._watcher is None:
-                self._watcher = _begin_thread(self._watch, "mcshell-timers")
+                self._watcher = self._begin_thread(self._watch, "mcshell-timers")
             elif self._drowsy:
                 self._drowsy = False
                 self._late.put(None)
@@ -253,7 +253,7 @@ class ActionThreads:
 
     def _begin(self, count: int) -> None:
         for begun in range(count):
-            if _begin_thread(self._run, "mcshell-action") is None:
+            if self._begin_thread(self._run, "mcshell-action") is None:
                 # What waits is for those that there are, or for the next that can begin.
                 with self._lock:
                     self._threads -= count - begun
@@ -391,16 +391,15 @@ class ActionThreads:
         ends = [one.ends for one in self._running if not one.answered]
         return max(0.0, min(ends) - time.monotonic()) if ends else None
 
-
-def _begin_thread(work: Callable[[], None], name: str) -> threading.Thread | None:
-    """Have a thread of its own do this; None where the machine, or a limit of it, allows none now."""
-    thread = threading.Thread(target=work, name=name, daemon=True)
-    try:
-        thread.start()
-    except (RuntimeError, MemoryError) as error:
-        if (now := time.monotonic()) >= _say_at.get(name, 0.0):
-            _say_at[name] = now + _SAY_EVERY
-            text = "%s: %s: what is for it waits"
-            log.error(text, name, str(error) or "no memory")  # noqa: TRY400  said in full
-        return None
-    return thread
+    def _begin_thread(self, work: Callable[[], None], name: str) -> threading.Thread | None:
+        """Have a thread of its own do this; None where the machine, or a limit of it, allows none now."""
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            if (now := time.monotonic()) >= self._say_at:
+                self._say_at = now + _SAY_EVERY
+                text = "%s: %s: what is for it waits"
+                log.error(text, name, str(error) or "no memory")  # noqa: TRY400 - said in full
+            return None
+        return thread

@@ -19,13 +19,15 @@ import threading
 import time
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from queue import Empty
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mcshell import forking
 from mcshell.errors import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from queue import SimpleQueue
     from types import FrameType, TracebackType
     from typing import Any
 
@@ -38,13 +40,19 @@ __all__ = [
     "release",
     "resumed",
     "sleep",
+    "take",
     "wait",
 ]
 
 _SLICE: Final = 0.1
 """Seconds between two looks of a thread that gets no signals."""
+_LOOK: Final = 1.0
+"""Seconds between two of the main thread: while it has a signal to handle, and after SIGSTOP, the
+system gives the next to any thread, and that ends no wait."""
 _OURS: Final = "mcshell-"
 _EXIT: Final = 130
+
+Item = TypeVar("Item")
 
 
 class _MainThread:
@@ -220,23 +228,40 @@ def resumed(again: Callable[[], object]) -> Iterator[None]:
         os.close(heard)
 
 
-def _looks() -> bool:
-    """Whether this thread has to look now and then whether it was stopped."""
-    return _other.calls > 0 and not _is_main()
+def _part() -> float:
+    """Seconds that this thread waits at most until it looks whether it was stopped."""
+    if _is_main():
+        return _LOOK
+    return _SLICE if _other.calls else threading.TIMEOUT_MAX
 
 
 def wait(event: threading.Event, timeout: float) -> bool:
     """Wait (seconds) for an event; whether it came."""
     end = time.monotonic() + timeout
-    while _looks():
+    while True:
+        left, part = end - time.monotonic(), _part()
         with pause():
-            left = end - time.monotonic()
-            if event.wait(max(0.0, min(left, _SLICE))):
+            if event.wait(max(0.0, min(left, part))):
                 return True
-            if left <= _SLICE:
+            if left <= part:
                 return False
-    with pause():
-        return event.wait(max(0.0, timeout))
+
+
+def take(queue: SimpleQueue[Item], timeout: float | None = None) -> Item:
+    """Wait (seconds; None: however long it takes) for what comes next in a queue.
+
+    Raises:
+        Empty: nothing came.
+    """
+    end = float("inf") if timeout is None else time.monotonic() + timeout
+    while True:
+        left, part = end - time.monotonic(), _part()
+        with pause():
+            try:
+                return queue.get(timeout=max(0.0, min(left, part)))
+            except Empty:
+                if left <= part:
+                    raise
 
 
 def sleep(seconds: float) -> None:
@@ -262,5 +287,4 @@ class InterruptibleCondition(threading.Condition):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait (seconds) until somebody notifies."""
         with pause():
-            most = _SLICE if _looks() else threading.TIMEOUT_MAX
-            return super().wait(most if timeout is None else min(timeout, most))
+            return super().wait(_part() if timeout is None else min(timeout, _part()))

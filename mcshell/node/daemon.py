@@ -10,6 +10,7 @@ from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Final
 
+from mcshell.interrupts import take
 from mcshell.metrics.file import MetricsThread
 from mcshell.node.audit.history import AuditHistory
 from mcshell.node.context import open_security
@@ -166,7 +167,7 @@ class Daemon:
         """Do as we are told until that is to end; meanwhile see that every thread lives."""
         while True:
             with suppress(Empty):
-                if orders.get(timeout=self._watchdog.pause) == STOP:
+                if take(orders, self._watchdog.pause) == STOP:
                     break
                 self._reloader.begin()
             self._watchdog.look()

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from mcshell.errors import ConnectError, MCShellError, StorageError
+from mcshell.interrupts import take
 from mcshell.message import Via
 from mcshell.node.admission.intake import DirectDocuments, MessageIntake
 from mcshell.node.context import Node, NodeContext
@@ -260,7 +261,7 @@ class NodeServer:
         companion: Companion | None = None,
         *,
         work: bool = True,
-        attend: Callable[[SimpleQueue[str]], object] = SimpleQueue.get,
+        attend: Callable[[SimpleQueue[str]], object] = take,
     ) -> None:
         """Connect, call `ready` once the broker has confirmed every subscription, and work.
 

@@ -60,6 +60,29 @@ def test_a_service_that_waits_for_its_broker_ends_when_told(
         assert "ready" not in child.tail().splitlines()
 
 
+@pytest.mark.parametrize("broker_is_there", [True, False])
+@pytest.mark.parametrize("service", ["node", "supervisor", "emulate"])
+def test_a_service_that_was_stopped_for_a_while_ends_when_told(
+    fresh_broker: Callable[[str], Broker], tmp_path: Path, service: str, *, broker_is_there: bool
+) -> None:
+    """As `systemctl stop` does it: SIGTERM, then SIGCONT. Any thread may get the first."""
+    broker = fresh_broker("embedded")
+    with Fleet(broker, tmp_path, {"held": Node()}) as fleet:
+        words = ["3", "--pki", str(tmp_path / "pki")] if service == "emulate" else []
+        if not broker_is_there:
+            broker.kill9()
+        for _ in range(5):
+            child = fleet.nodes["held"] = fleet._run(
+                "held", [service, *words, "--config", str(tmp_path / "held.toml")]
+            )
+            last = "ready" if broker_is_there else "next try in"
+            assert wait_until(lambda: last in child.tail(), 60), child.tail()  # noqa: B023 - of this turn
+            for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
+                os.kill(child.pid, number)
+            assert child.process.wait(60) == 0, child.tail()
+            (tmp_path / "held.log").unlink()
+
+
 def test_a_daemon_loads_no_compressors_and_no_tables_of_letters(
     fresh_broker: Callable[[str], Broker], tmp_path: Path
 ) -> None:

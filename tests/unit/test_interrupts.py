@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 
 import pytest
 
@@ -54,6 +55,39 @@ def test_it_comes_in_the_middle_of_a_wait():
         threading.Timer(0.2, lambda: signal.pthread_kill(MAIN, signal.SIGINT)).start()
         with pytest.raises(Stopped), interrupts.call():
             wait()
+
+
+def test_one_that_the_system_gives_to_another_thread_ends_a_wait_too():
+    """As it does while the main thread has a signal to handle, and after SIGSTOP."""
+    never = interrupts.InterruptibleCondition()
+    resting = threading.Event()
+    other = threading.Thread(target=resting.wait, daemon=True)
+    other.start()
+    try:
+        for wait in (
+            lambda: interrupts.wait(threading.Event(), 200),
+            lambda: interrupts.take(SimpleQueue(), 200),
+            lambda: interrupts.take(SimpleQueue()),
+            lambda: wait_for(never),
+        ):
+            threading.Timer(0.2, lambda: signal.pthread_kill(other.ident, signal.SIGINT)).start()
+            with pytest.raises(Stopped), interrupts.call():
+                wait()
+    finally:
+        resting.set()
+
+
+def test_what_comes_in_a_queue_is_taken_and_what_does_not_come_is_waited_for():
+    """Before its time nobody says that there is nothing."""
+    queue = SimpleQueue()
+    threading.Timer(1.2, lambda: queue.put("late")).start()
+    assert interrupts.take(queue, 60) == "late"
+    began = time.monotonic()
+    with pytest.raises(Empty):
+        interrupts.take(queue, 1.1)
+    assert time.monotonic() - began >= 1.1
+    with pytest.raises(Empty):
+        interrupts.take(queue, 0)
 
 
 MAIN = threading.main_thread().ident

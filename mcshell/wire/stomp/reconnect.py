@@ -25,7 +25,7 @@ from mcshell.errors import (
     UsageError,
     WireError,
 )
-from mcshell.interrupts import InterruptibleCondition, pause
+from mcshell.interrupts import InterruptibleCondition, take
 from mcshell.values import dataclass
 from mcshell.wire.stomp.dialects import passing
 from mcshell.wire.stomp.endpoint import Endpoint, parse_url
@@ -178,8 +178,7 @@ class ReconnectingConnection:
         self._thread = thread
         failure: WireError | None
         try:
-            with pause():
-                failure = first.get(timeout=None if timeout is None else timeout + 1.0)
+            failure = take(first, None if timeout is None else timeout + 1.0)
         except Empty:  # the system's resolver has no bound of its own
             failure = ConnectError(self._endpoints[-1].url, f"no answer within {timeout:g} s")
         except BaseException:

@@ -203,7 +203,8 @@ class ConversationServer(Multiplexer[tuple["Node", str, "Delivery"]]):
         if len(callers) >= MOST:
             return FAILED, f"{identity} holds {MOST} conversations already"
         expires = now + 2 * (skew + _FRESH)
-        if not self._security.replay_guard.claim(identity, turn.id, expires, now):
+        signed = min(now, turn.created)
+        if not self._security.replay_guard.claim(identity, turn.id, expires, signed):
             return INTERRUPTED, f"{identity} had it before, and does not know it now"
         return None
 

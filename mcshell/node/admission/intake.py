@@ -64,7 +64,8 @@ class MessageIntake:
             return
         try:
             claimed = self._replay_guard.claim_many(
-                [(host.identity, one.id, max(one.expires, now)) for host, one, _ in concerned], now
+                [(host.identity, one.id, max(one.expires, now)) for host, one, _ in concerned],
+                min(now, max(one.created for _, one, _ in concerned)),
             )
         except MCShellError as error:
             for host, request, refusal in concerned:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CLAIMS", "ReplayGuard"]
 
-# A clock that was put forward and back again must not make an old request look new.
+# A clock that was put forward and back again must not make an old request look new: ours does not
+# by itself, as no more is forgotten than the newest signed date allows; a caller's may be off.
 _GRACE: Final = 3600.0
 _PURGE_EVERY: Final = 10.0
 _PURGE_ROWS: Final = 1000
@@ -97,32 +98,35 @@ class ReplayGuard:
         """Whether the disk took nothing when the file was opened (`Database.hindered`)."""
         return self._database.hindered
 
-    def claim(self, identity: str, requestid: str, expires: float, now: float) -> bool:
+    def claim(self, identity: str, requestid: str, expires: float, signed: float) -> bool:
         """Claim one request for one identity; False when it was claimed before.
+
+        What expired long before `signed` is forgotten: the date that a caller has signed, unless
+        this node's clock is behind it.
 
         Raises:
             MCShellError: the claim cannot be recorded; the request must not run.
         """
-        return self.claim_many([(identity, requestid, expires)], now)[0]
+        return self.claim_many([(identity, requestid, expires)], signed)[0]
 
-    def claim_many(self, claims: Iterable[tuple[str, str, float]], now: float) -> list[bool]:
+    def claim_many(self, claims: Iterable[tuple[str, str, float]], signed: float) -> list[bool]:
         """Claim (identity, requestid, expires) triples in one transaction, all of them or none.
 
         Returns, for each, whether it is the caller's now. Raises MCShellError as `claim`.
         """
-        won = self._claim_all(list(claims), now)
+        won = self._claim_all(list(claims), signed)
         with self._lock:
             self.claims += sum(won)
             self.repeated += len(won) - sum(won)
         return won
 
-    def _claim_all(self, wanted: list[tuple[str, str, float]], now: float) -> list[bool]:
+    def _claim_all(self, wanted: list[tuple[str, str, float]], signed: float) -> list[bool]:
         def work(database: sqlite3.Connection) -> list[bool]:
             won = [_claim(database, *claim) for claim in wanted]
-            if now >= self._purge_at:
-                gone = database.execute(_PURGE, (now - _GRACE, _PURGE_ROWS)).rowcount
+            if signed >= self._purge_at:
+                gone = database.execute(_PURGE, (signed - _GRACE, _PURGE_ROWS)).rowcount
                 if gone < _PURGE_ROWS:
-                    self._purge_at = now + _PURGE_EVERY
+                    self._purge_at = signed + _PURGE_EVERY
             return won
 
         if not self._reserve.kept:

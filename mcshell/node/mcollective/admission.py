@@ -128,7 +128,7 @@ class MCollectiveAdmission:
             wanted.append((name, incoming.once, now + _LONG))
         elif incoming.once != request.id and not pinged:
             wanted.append((name, incoming.once, request.expires))
-        mine = all(self._replay_guard.claim_many(wanted, now))
+        mine = all(self._replay_guard.claim_many(wanted, min(now, request.created)))
         if mine and (pinged or not self._replay_guard.claimed(self._host.identity, request.id)):
             return True
         self._refuse(Reason.REPLAYED, "this ran here before", request.id, via, request.caller)

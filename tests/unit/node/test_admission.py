@@ -244,6 +244,17 @@ def test_a_claim_lasts_as_long_as_the_request(bench: AdmissionBench) -> None:
         assert bench.replay_guard._database.read(query, (request.id,))[0][0] == expires
 
 
+def test_a_clock_that_leaps_ahead_and_back_forgets_no_claim(bench: AdmissionBench) -> None:
+    """However far it leaps: what others have signed meanwhile says that it is not so late."""
+    now = 1_800_000_000.0
+    first = bench.request(created=now, expires=now + 60)
+    assert bench.take(first, now=now)
+    for leap in (7200.0, 864_000.0):
+        bench.take(bench.request(created=now + 1, expires=now + leap + 60), now=now + leap)
+    assert bench.take(first, now=now + 2) == []
+    assert bench.lines()[-1]["reason"] == "replayed"
+
+
 def test_what_cannot_be_claimed_does_not_run(bench: AdmissionBench) -> None:
     """On a disk that takes nothing only discovery is answered; a wrong date is told all the same."""
 

@@ -178,7 +178,8 @@ class AuditFile:
             self._after_torn = False
             self._begin("gap", self.path.name)
         self._size = about.st_size if self._regular else 0
-        if clock >= self._look_at:
+        # Without a name it keeps nothing: it was deleted, or packed as soon as it was moved away.
+        if clock >= self._look_at or not about.st_nlink:
             self._look_at = clock + _LOOK_EVERY
             try:
                 there = os.path.samestat(about, self.path.stat())
@@ -192,7 +193,8 @@ class AuditFile:
     def _name_now(self) -> str:
         """What the file is called that we write to: it may have been moved away."""
         try:
-            return Path(f"/proc/self/fd/{self._file}").readlink().name
+            name = Path(f"/proc/self/fd/{self._file}").readlink().name
+            return name.removesuffix(" (deleted)")
         except OSError:
             return self.path.name
 

@@ -222,6 +222,29 @@ def test_a_file_that_was_moved_away_is_made_anew(tmp_path, monkeypatch):
     assert verify(log_files(path), {}).broken is None
 
 
+@pytest.mark.parametrize("kept", ["packed", "on another disk", "not at all"])
+def test_what_is_written_behind_a_file_that_is_gone_is_kept(tmp_path, kept):
+    """A file that was moved and packed at once, or deleted, takes no line more: a new one does."""
+    path, old = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
+    with AuditLog(path) as log:
+        log.write({"event": "one"})
+        if kept == "packed":  # as logrotate does it with `compress`
+            path.rename(old)
+            old.with_name(f"{old.name}.gz").write_bytes(gzip.compress(old.read_bytes()))
+            old.unlink()
+        elif kept == "on another disk":
+            shutil.copy(path, old)
+            path.unlink()
+        else:
+            path.unlink()
+        log.write({"event": "two"})
+    assert [e["event"] for e in lines(path)] == ["two"]
+    name = json.loads(path.read_text().splitlines()[0])["previous"]["name"]
+    assert name == ("audit.jsonl.1" if kept == "packed" else "audit.jsonl")
+    found = verify(log_files(path), {})
+    assert (found.broken, found.lines) == (None, 2 if kept == "not at all" else 4)
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_file_that_was_moved_away_meanwhile_is_followed(tmp_path, packed):
     """Also what rotates while no daemon is there, torn at its end and compressed."""

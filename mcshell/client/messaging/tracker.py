@@ -192,6 +192,11 @@ class RequestTracker:
         with self._wakeup:
             return self._ledger.outstanding
 
+    def outstanding(self) -> frozenset[str]:
+        """The targets that were sent to and are not closed."""
+        with self._wakeup:
+            return self._ledger.outstanding_among(self._ledger.targets)
+
     def entries(self) -> list[LedgerEntry]:
         """A snapshot of all entries, targets first."""
         with self._wakeup:

@@ -123,7 +123,7 @@ class InteractiveRun:
         canary = ask.canary is not None
         while waiting:
             batch = waiting.pop(0)
-            before = tracker.wait_count()
+            before = tracker.outstanding()
             left = [name for some in waiting for name in some]
             self._send(run_settings, batch, left)
             self._await(run_settings, batch, before)
@@ -167,12 +167,16 @@ class InteractiveRun:
         failures = sum(state in bad for state in states.values())
         return f"stopped after {failures} failures" if allowed and failures >= allowed else ""
 
-    def _await(self, run_settings: RunSettings, batch: list[str], before: int) -> None:
-        """Wait for one batch, and for those who are found late, to the timeout at most."""
+    def _await(self, run_settings: RunSettings, batch: list[str], before: frozenset[str]) -> None:
+        """Wait for one batch, and for those who are found late, to the timeout at most.
+
+        `before`: who is still at it of the batches before; what they say ends no wait for this one.
+        """
         deadline = time.monotonic() + run_settings.timeout
 
         def done(ledger: Ledger) -> bool:
-            return ledger.outstanding <= before or self._stop
+            left = ledger.outstanding - len(ledger.outstanding_among(before))
+            return left <= 0 or self._stop
 
         self._await_targets(run_settings, batch, deadline, done)
         tracker = self._tracker

@@ -201,6 +201,10 @@ class Ledger:
         """The targets of which there was no reply at all."""
         return [name for name, e in self.targets.items() if e.state is State.PENDING]
 
+    def outstanding_among(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of the targets `names` that are outstanding."""
+        return frozenset(name for name in names if _outstanding(self.targets[name]))
+
     def sent(self, names: Iterable[str], at: float) -> None:
         """Note that the request went out to these targets."""
         for name in names:

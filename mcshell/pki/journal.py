@@ -55,22 +55,41 @@ class IssuedCertificate:
 
 @contextmanager
 def held(path: Path) -> Iterator[int]:
-    """Hold the journal's lock; it is made where it is not there. Raises ConfigError."""
+    """Hold the journal's lock; it is made where it is not there. Raises ConfigError.
+
+    On a disk that is read-only what is there can be looked at.
+    """
     try:
-        journal = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        journal = _opened(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", origin=str(path)) from error
     try:
-        fcntl.flock(journal, fcntl.LOCK_EX)
+        # where nothing is written nobody is kept out, and over NFS the other one wants to write
+        fcntl.flock(journal, fcntl.LOCK_EX if _writable(journal) else fcntl.LOCK_SH)
         yield journal
     finally:
         os.close(journal)
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS or not path.exists():
+            raise
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _writable(journal: int) -> bool:
+    return fcntl.fcntl(journal, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
 
 
 def append(journal: int, record: dict[str, Any], path: Path) -> int:
     """Write a line, whole or not at all, and return how long it is; raises ConfigError."""
     line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
     size = os.fstat(journal).st_size
+    if not _writable(journal):
+        raise ConfigError(f"{path}: {os.strerror(errno.EROFS)}; nothing was issued")
     try:
         written = os.write(journal, line)
     except OSError as error:
@@ -89,8 +108,10 @@ def mended(journal: int, text: bytes, path: Path) -> bytes:
     try:
         json.loads(rest)
     except ValueError:
-        log.warning("%s: the last line is cut off, and taken away: %r", path, rest[:200])
-        os.ftruncate(journal, os.fstat(journal).st_size - len(rest))
+        if _writable(journal):
+            log.warning("%s: the last line is cut off, and taken away: %r", path, rest[:200])
+            os.ftruncate(journal, os.fstat(journal).st_size - len(rest))
         return whole + b"\n" if whole else b""
-    os.write(journal, b"\n")  # somebody has edited it
+    if _writable(journal):
+        os.write(journal, b"\n")  # somebody has edited it
     return text + b"\n"

@@ -32,6 +32,7 @@ from mcshell.pki import authority as authority_module
 from mcshell.pki.certificates import build_ca
 from mcshell.pki.keys import certificate_der, der_of, dump_private
 from mcshell.shell.cli import main
+from tests.peers.small_disk import small_disk
 
 RENEW = {"renew": True}
 
@@ -247,6 +248,26 @@ def test_a_full_disk_issues_nothing(authority, monkeypatch):
     authority.issue_pem("web3", "node")
     again = Authority.open(authority.directory)
     assert [entry["name"] for entry in again.listing()] == ["web1", "web3"]
+
+
+def test_a_ca_on_a_read_only_disk_is_looked_at(tmp_path, capsys):
+    """What it has issued is listed, also when a power cut has left half a line; it issues nothing."""
+    with small_disk(tmp_path / "disk") as disk:
+        home = str(disk.path / "ca")
+        Authority.init(home).issue("alice", "operator", out=tmp_path)
+        with (disk.path / "ca" / "issued.jsonl").open("a") as journal:
+            journal.write('{"half')
+        disk.remount("ro")
+        assert main(["pki", "list", "--pki", home, "--json"]) == 0
+        (listed,) = json.loads(capsys.readouterr().out)
+        assert listed["name"] == "alice"
+        (entry,) = Authority.open(home).ending(400 * 86_400.0)
+        assert (entry["name"], entry["status"]) == ("alice", "valid")
+        for words in (["issue", "bob", "--kind", "node"], ["revoke", "alice"]):
+            out = ["--out", str(tmp_path)] if words[0] == "issue" else []
+            assert main(["pki", *words, "--pki", home, *out]) == 64
+            assert "issued.jsonl: Read-only file system" in capsys.readouterr().err
+        assert not (tmp_path / "bob.pem").exists()
 
 
 def test_a_journal_that_was_damaged_says_where(authority):

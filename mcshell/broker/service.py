@@ -41,6 +41,10 @@ async def _serve(broker: Broker, listeners: list[_Listener]) -> int:
         say(f"mcshell broker: {broker.failed.result()}")
         return 70
     await broker.stop()
+    # The loop, as it closes, would let them kill us.
+    for signal_ in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(signal_)
+        signal.signal(signal_, signal.SIG_IGN)
     return 0
 
 

@@ -34,11 +34,12 @@ class NodeLine:
     def load(self) -> Callable[[], int]:
         """Load a node daemon, and return what runs it until SIGTERM and gives the exit code."""
         from mcshell.node.daemon import run  # noqa: PLC0415 - most lines are none of a daemon's
-        from mcshell.node.process.service import begin  # noqa: PLC0415 - as above
+        from mcshell.node.process.service import begin, end  # noqa: PLC0415 - as above
 
         def serve() -> int:
             begin("info", as_json=self.log_json, until_eof=self.until_eof)
             run(load(self.path), partial(load, self.path))
+            end()
             return 0
 
         return serve

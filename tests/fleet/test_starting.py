@@ -83,6 +83,39 @@ def test_a_service_that_was_stopped_for_a_while_ends_when_told(
             (tmp_path / "held.log").unlink()
 
 
+STOPS = (signal.SIGTERM, signal.SIGINT)
+
+
+@pytest.mark.parametrize(
+    ("service", "more"),
+    [
+        ("node", [signal.SIGHUP]),
+        ("supervisor", [signal.SIGHUP]),
+        ("emulate 3 --pki pki", []),
+        ("broker --listen 127.0.0.1:0 --data data", []),
+    ],
+)
+def test_a_service_that_ends_is_not_killed_by_what_comes_then(
+    embedded: Broker, tmp_path: Path, service: str, more: list[signal.Signals]
+) -> None:
+    """SIGTERM and Ctrl-C that come again, and a reload, until it is gone: it ends with code 0."""
+    with Fleet(embedded, tmp_path, {"twice": Node()}) as fleet:
+        words = service.split()
+        words += [] if words[0] == "broker" else ["--config", "twice.toml"]
+        argv = ["env", "-C", str(tmp_path), sys.executable, "-m", "mcshell", *words]
+        child = fleet.nodes["twice"] = Child(argv, tmp_path / "twice.log", fleet.environ)
+        assert wait_until(lambda: "\nready" in f"\n{child.log.read_text()}", 60), child.tail()
+
+        def gone() -> bool:
+            for number in (*STOPS, *more):
+                child.process.send_signal(number)
+            return not child.running
+
+        assert wait_until(gone, 60, pause=0.002), child.tail()
+        assert child.process.returncode == 0, child.tail()
+        assert "Traceback" not in child.log.read_text()
+
+
 def test_a_daemon_loads_no_compressors_and_no_tables_of_letters(
     fresh_broker: Callable[[str], Broker], tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
 from mcshell.config import BrokerSettings, load
-from mcshell.node.process.service import begin
+from mcshell.node.process.service import begin, end
 
 if TYPE_CHECKING:
     from mcshell.commands.context import Context
@@ -92,6 +92,7 @@ def pki_serve(context: Context, options: PKIServeOptions) -> Table:
 
 def _ended(code: int | None) -> Table:
     """Nothing to show, and the service's exit code."""
+    end()
     return Table((), [], code or 0)
 
 

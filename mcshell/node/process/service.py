@@ -16,6 +16,7 @@ from mcshell.wire.log_lines import begin_log, say
 
 __all__ = [
     "begin",
+    "end",
     "hold_state_directory",
     "say_ready",
 ]
@@ -33,6 +34,12 @@ def begin(level: str, *, as_json: bool, until_eof: bool) -> None:
     faulthandler.enable()  # what each thread was at, when a watchdog ends us by SIGABRT
     if until_eof:
         threading.Thread(target=_watch, name="mcshell-eof", daemon=True).start()
+
+
+def end() -> None:
+    """Be told nothing more: Python, on its way out, would be killed by what a service has heeded."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _watch() -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "put_back",
     "storage_flaws",
     "when_room",
+    "why_no_room",
 ]
 
 _ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
@@ -68,6 +69,11 @@ def when_room(write: Callable[[], None]) -> None:
 
 def has_room(folder: Path) -> bool:
     """Whether something can be written below a folder; what is written for that is gone again."""
+    return why_no_room(folder) is None
+
+
+def why_no_room(folder: Path) -> OSError | None:
+    """Why nothing can be written below a folder; None where something can."""
     import tempfile  # noqa: PLC0415 - not for shims
 
     try:
@@ -75,13 +81,16 @@ def has_room(folder: Path) -> bool:
             file.write(bytes(_ROOM))
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error
+    return None
 
 
-def storage_flaws(folder: Path) -> tuple[str, ...]:
-    """What is wrong with the disk that a folder is on, a line each, without writing to it."""
+def storage_flaws(folder: Path, *, new_files: bool = True) -> tuple[str, ...]:
+    """What is wrong with the disk that a folder is on, a line each, without writing to it.
+
+    Without `new_files` it is enough that those which are there can grow.
+    """
     try:
         found = os.statvfs(folder)
     except OSError as error:
@@ -91,6 +100,8 @@ def storage_flaws(folder: Path) -> tuple[str, ...]:
     free = found.f_bavail * found.f_frsize
     if free < _ROOM:
         return (f"the disk of {folder} is full ({free} bytes free): work is refused",)
+    if new_files and found.f_files and not found.f_favail:  # some disks do not count them
+        return (f"the disk of {folder} has no inode left: no work can begin",)
     return ()
 
 

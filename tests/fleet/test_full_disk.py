@@ -143,6 +143,25 @@ def test_a_node_that_starts_on_a_full_disk_is_a_row(fleet: Fleet, disk: SmallDis
     assert fleet.nodes["web1"].running
 
 
+def test_a_node_that_starts_without_an_inode_is_a_row(fleet: Fleet) -> None:
+    """Its disk has room, but for no further file: it answers, refuses, and begins anew, as on a full one."""
+    with small_disk(fleet.folder / "state-web1", "16m", files=80) as disk:
+        fleet.start()
+        with fleet.client() as alice:
+            assert works(alice)
+            fleet.stop()
+            disk.take_files()
+            fleet.start()
+            assert list(alice.discover().sender) == ["web1"]
+            asked = alice.rpc("exec", "run", argv=["true"], nodes=["web1"], via="queue")
+            state, text = outcome(asked)
+            assert (state, text.partition(":")[0]) == ("failed", "refused")
+            assert "has no inode left" in explained(fleet)
+            disk.empty()
+            assert wait_until(lambda: works(alice), PATIENCE)
+        fleet.stop()
+
+
 def test_a_node_on_a_read_only_state_is_a_row(fleet: Fleet, disk: SmallDisk) -> None:
     """It starts, answers, refuses with the reason, and begins anew when it may write."""
     fleet.start()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,9 +34,16 @@ class SmallDisk:
                     continue
         return self._filler
 
+    def take_files(self) -> None:
+        """Make files until there can be none more, though there is room for what is in them."""
+        with suppress(OSError):
+            for number in itertools.count():
+                (self.path / f"file-{number}").touch()
+
     def empty(self) -> None:
         """Give the room back."""
-        self._filler.unlink()
+        for path in (self._filler, *self.path.glob("file-*")):
+            path.unlink(missing_ok=True)
 
     def remount(self, mode: str) -> None:
         """Make it read-only (`ro`) or writable again (`rw`)."""
@@ -43,10 +51,11 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(path: Path, size: str = "4m") -> Iterator[SmallDisk]:
-    """Mount one at a new folder; skips the test where that is not allowed."""
+def small_disk(path: Path, size: str = "4m", files: int | None = None) -> Iterator[SmallDisk]:
+    """Mount one at a new folder, for so many files; skips the test where that is not allowed."""
     path.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", str(path)]
+    options = f"size={size},mode=0700" + (f",nr_inodes={files}" if files else "")
+    mount = ["mount", "-t", "tmpfs", "-o", options, "none", str(path)]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("needs the right to mount a tmpfs")
     try:

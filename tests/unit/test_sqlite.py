@@ -130,6 +130,23 @@ def test_a_full_disk_is_no_wrong_file(tmp_path):
         Database(disk.path / "d.sqlite", KIND).close()
 
 
+def test_a_disk_that_can_have_no_more_files_is_as_a_full_one(tmp_path):
+    """What is there is read, though SQLite can make no WAL beside it; then it is written again."""
+    with small_disk(tmp_path / "disk", files=20) as disk:
+        path = disk.path / "d.sqlite"
+        with closing(Database(path, KIND)) as database:
+            database.write(insert(1))
+        disk.take_files()
+        with pytest.raises(StorageError, match=r"d\.sqlite cannot be opened: No space left on"):
+            Database(path, KIND)
+        with closing(Database(path, KIND, patient=True)) as database:
+            assert (database.hindered, numbers(database)) == (True, [1])
+        disk.empty()
+        with closing(Database(path, KIND, patient=True)) as database:
+            assert not database.hindered
+            assert database.write(insert(2)) == 2
+
+
 def test_a_database_of_something_else_is_left_as_it_was(tmp_path):
     """A file of another program in its place gets no version, no table, and no WAL."""
     path = tmp_path / "d.sqlite"

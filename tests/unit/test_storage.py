@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcshell.storage import is_storage_fault, storage_flaws, when_room
+from tests.peers.small_disk import small_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,3 +72,14 @@ def test_a_disk_with_room_has_no_flaw(tmp_path: Path) -> None:
     """What is said is said of full and read-only ones, and of those that are not there."""
     assert storage_flaws(tmp_path) == ()
     assert "nothing can be kept" in storage_flaws(tmp_path / "gone")[0]
+
+
+def test_a_disk_that_can_have_no_more_files_is_a_flaw(tmp_path: Path) -> None:
+    """It is told apart from a full one, which shows in other figures; a file that is there can grow."""
+    with small_disk(tmp_path / "disk", files=20) as disk:
+        disk.take_files()
+        (flaw,) = storage_flaws(disk.path)
+        assert "has no inode left" in flaw
+        assert storage_flaws(disk.path, new_files=False) == ()
+        disk.empty()
+        assert storage_flaws(disk.path) == ()

@@ -129,7 +129,7 @@ class AuditLog:
         return AuditStanding(
             lines=0 if head is None else head.count,
             lost=lost,
-            writable=not behind and not storage_flaws(self.path.parent),
+            writable=not behind and not storage_flaws(self.path.parent, new_files=False),
         )
 
     def head(self) -> Head | None:

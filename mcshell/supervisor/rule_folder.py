@@ -6,7 +6,8 @@ A file that is not to be believed is said so in the log, and not carried: nodes 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from mcshell.client.documents.rule_file import SUFFIX, load_sealed
 from mcshell.errors import FilterError, Rejected, UsageError
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["CarriedRule", "RuleFolder"]
 
 log = logging.getLogger(__name__)
+
+_AGAIN: Final = 30.0
+"""Seconds after which what was refused is read once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,10 @@ class RuleFolder:
         self._verifier = verifier
         self._stamp: object = None
         self.rules: dict[str, CarriedRule] = {}
+        self._refused: dict[Path, str] = {}
+        """The files that are not carried, and why."""
+        self._again = 0.0
+        """When (monotonic) they are read once more."""
 
     def move(self, path: Path) -> None:
         """Take them from this folder from now on, and read them again."""
@@ -57,20 +65,37 @@ class RuleFolder:
         self._stamp = None
 
     def refresh(self, now: float) -> bool:
-        """Look whether something has changed (a file, the revocation list); whether it has."""
-        stamp = self._look()
-        if stamp == self._stamp:
+        """Look whether something has changed (a file, the revocation list); whether it has.
+
+        What was refused is read again now and then: a clock may be right by then, or a file readable.
+        """
+        stamp, clock = self._look(), time.monotonic()
+        changed = stamp != self._stamp
+        if changed:
+            self._stamp = stamp
+            self.rules, self._refused = {}, {}
+            paths = sorted(self._path.glob(f"*{SUFFIX}"))
+        elif self._refused and clock >= self._again:
+            paths = sorted(self._refused)
+        else:
             return False
-        self._stamp = stamp
-        self.rules = {}
-        for path in sorted(self._path.glob(f"*{SUFFIX}")):
-            kept = self._read(path, now)
-            if kept is None:
-                continue
-            before = self.rules.get(kept.key)
-            if before is None or before.rule.revision < kept.rule.revision:
-                self.rules[kept.key] = kept
-        log.info("%d rules in %s", len(self.rules), self._path)
+        found = [self._take(path, now) for path in paths]
+        changed = changed or any(found)
+        self._again = clock + _AGAIN
+        if changed:
+            log.info("%d rules in %s", len(self.rules), self._path)
+        return changed
+
+    def _take(self, path: Path, now: float) -> bool:
+        """Carry the rule of a file; whether it is another than was carried."""
+        kept = self._read(path, now)
+        if kept is None:
+            return False
+        self._refused.pop(path, None)
+        before = self.rules.get(kept.key)
+        if before is not None and before.rule.revision >= kept.rule.revision:
+            return False
+        self.rules[kept.key] = kept
         return True
 
     def _look(self) -> object:
@@ -90,7 +115,13 @@ class RuleFolder:
             rule = open_rule(sealed.body, sealed.headers, self._verifier, BodyLimits(), now)
             return CarriedRule(rule, sealed, compile_filter(rule.filter))
         except Rejected as refusal:
-            log.warning("%s is not carried: %s", path, refusal)
+            self._refuse(path, refusal.reason.value, f"{path} is not carried: {refusal}")
         except (UsageError, FilterError) as error:
-            log.warning("%s", error)
+            self._refuse(path, f"{error}", f"{error}")
         return None
+
+    def _refuse(self, path: Path, why: str, text: str) -> None:
+        """Say why a file is not carried, once."""
+        if self._refused.get(path) != why:
+            log.warning("%s", text)
+        self._refused[path] = why

@@ -16,12 +16,13 @@ import pytest
 
 from mcshell import config
 from mcshell.client.discovery.registrations import RegistrationFilter
-from mcshell.client.documents.rule_file import load_sealed
+from mcshell.client.documents.rule_file import load_sealed, save_sealed
 from mcshell.message import Duty, Filter, Rule
 from mcshell.pki import Authority
 from mcshell.pki.realm import realm_of
-from mcshell.supervisor import service
+from mcshell.supervisor import rule_folder, service
 from mcshell.supervisor.inventory import HeardRegistration, Inventory
+from mcshell.supervisor.rule_folder import RuleFolder
 from mcshell.wire import destinations
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, SealedMessage
 from mcshell.wire.documents.registration import Registration, seal_registration
@@ -397,6 +398,47 @@ def test_a_list_that_could_not_be_read_for_a_moment_is_read_again(tmp_path):
     assert verifier.crl_number == before
     service.Supervisor._read_crl(looks)
     assert verifier.crl_number == before + 1
+
+
+@pytest.mark.parametrize("why", ["made ahead of the clock", "no descriptor"])
+def test_a_rule_that_was_refused_for_a_moment_is_carried_later(tmp_path, monkeypatch, caplog, why):
+    """Its author's clock was ahead, or the supervisor could open no file: nobody writes it anew."""
+    monkeypatch.setattr(rule_folder, "_AGAIN", 0.0)
+    caplog.set_level("INFO", rule_folder.__name__)
+    authority = Authority.init(tmp_path / "ca")
+    signer = Signer.from_pem(*authority.issue_pem("alice", "operator"))
+    now = time.time()
+    ahead = 200.0 if why == "made ahead of the clock" else 0.0
+    duty = Duty(name="one", agent="rpcutil", action="ping", data={})
+    rule = Rule(
+        name="base",
+        revision=1,
+        author=signer.identity.callerid,
+        collective="mcs",
+        filter=Filter(),
+        duties=(duty,),
+        created=now + ahead,
+        expires=now + 86_400.0,
+    )
+    (tmp_path / "rules").mkdir()
+    save_sealed(tmp_path / "rules" / "base.rule", seal_rule(rule, signer))
+    folder = RuleFolder(tmp_path / "rules", Verifier(authority.ca_pem))
+    with monkeypatch.context() as patch:
+        if not ahead:
+            patch.setattr(rule_folder, "load_sealed", without_descriptors)
+        for _ in range(3):
+            folder.refresh(now)
+        assert folder.rules == {}
+    assert len([one for one in caplog.records if one.levelname == "WARNING"]) == 1
+    assert folder.refresh(now + ahead)
+    assert list(folder.rules) == ["cert=alice/base"]
+    assert not folder.refresh(now + ahead)
+
+
+def without_descriptors(path):
+    """Read a signed file where nothing more can be opened."""
+    with no_descriptors():
+        return load_sealed(path)
 
 
 def heard_of(signer, collective, created, heard, **facts):

@@ -96,6 +96,8 @@ class Supervisor:
         self._pools: dict[str, str] = {}
         self._stopping = self._serves = self._reload_wanted = False
         self._looked = float("-inf")
+        self._unkept = ""
+        """Why registrations were not kept last; empty where they were."""
         self._crl: object = None
         self._started = time.time()
         file = settings.supervisor.metrics
@@ -256,9 +258,22 @@ class Supervisor:
             for delivery, registration in [newest]
         ]
         if found:
-            self._inventory.keep(found)
+            self._keep(found)
         for heard in found:
             self._carrier.look(heard, now, time.monotonic())
+
+    def _keep(self, found: list[HeardRegistration]) -> None:
+        """Keep registrations; where the disk takes none, that is said once, and all else is done."""
+        try:
+            self._inventory.keep(found)
+        except MCShellError as error:
+            if str(error) != self._unkept:
+                log.error("registrations are not kept: %s", error)  # noqa: TRY400 - said in full
+            self._unkept = str(error)
+        else:
+            if self._unkept:
+                log.warning("registrations are kept again")
+            self._unkept = ""
 
     def _look(self, now: float) -> None:
         """Once a second: are there other rules, or a newer revocation list? Is it time for the metrics?"""

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.peers.processes import wait_until
+from tests.peers.small_disk import small_disk
 from tests.supervisor.rule_fleet import RuleFleet
 
 if TYPE_CHECKING:
@@ -78,6 +79,29 @@ def test_a_new_rule_reaches_nodes_at_once_and_the_line_says_when(
         path.write_text(MORE.format(file=rule_fleet.marks, text="third"))
         done = rule_fleet.fleet.cli("supervisor", "sign", str(path), "-o", str(tmp_path))
         assert "brings it at once to the nodes that it has heard of" in done.stderr
+
+
+def test_a_supervisor_whose_disk_is_full_brings_rules_all_the_same(
+    embedded: Broker, tmp_path: Path
+) -> None:
+    """To nodes of which it hears then, though it cannot keep that; afterwards it knows them."""
+    with RuleFleet(embedded, tmp_path, "web1", "web2") as rule_fleet:
+        rule_fleet.sign(MORE, text="one")
+        with small_disk(tmp_path / "state-sup1", "16m") as disk:
+            child = rule_fleet.supervise("sup1")
+            disk.fill()
+            rule_fleet.fleet.start()
+            assert wait_until(lambda: rule_fleet.runs()["one"] == 2, PATIENCE), child.tail()
+            assert "database or disk is full" in child.tail()
+            disk.empty()
+            log = child.log.read_text()
+
+            def known() -> bool:
+                found = rule_fleet.fleet.cli("find", "--dm", "inventory", "--senders").stdout
+                return found.split() == ["web1", "web2"]
+
+            assert wait_until(known, PATIENCE), log
+            rule_fleet.kill9("sup1")
 
 
 def kill_daemon(rule_fleet: RuleFleet, name: str) -> None:

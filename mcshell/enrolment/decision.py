@@ -7,11 +7,12 @@ requests are the asker's own words: the program is started without a shell.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
+from mcshell.enrolment.programs import run_program
 from mcshell.errors import ConfigError, Reason, Rejected
+from mcshell.private import check_obeyed
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -40,15 +41,19 @@ class Decider:
     """Asks a program.
 
     Raises:
-        ConfigError: it cannot be run.
+        ConfigError: it is none, or others could change it.
     """
 
     def __init__(self, program: Path) -> None:
-        self._program = program
+        self._program = program.absolute()  # a bare name would be looked for on PATH
         self._spent = 0.0
         self._since = time.monotonic()
         if not program.is_file():
             raise ConfigError(f"{program} is no program", key="--decide")
+        try:
+            check_obeyed(program)
+        except OSError as error:
+            raise ConfigError(f"{program}: {error.strerror}", key="--decide") from error
 
     def __call__(self, request: EnrolmentRequest) -> SigningDecision:
         """Ask; raises Rejected where too many without a token are asked about, who may ask again."""
@@ -63,22 +68,14 @@ class Decider:
         return decision
 
     def _ask(self, request: EnrolmentRequest) -> SigningDecision:
+        name = self._program.name
+        argv = [str(self._program), request.kind, request.name]
         try:
-            done = subprocess.run(
-                [self._program, request.kind, request.name],
-                input=request.csr,
-                capture_output=True,
-                timeout=_PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return SigningDecision(
-                "wait", f"{self._program.name} did not decide within {_PATIENCE:g} s"
-            )
+            code, output = run_program(argv, stdin=request.csr, patience=_PATIENCE)
         except OSError as error:
-            return SigningDecision("wait", f"{self._program.name}: {error.strerror}")
-        said = done.stdout.decode(errors="replace").strip().partition("\n")[0][:_REASON]
-        if done.returncode == 0:
+            return SigningDecision("wait", f"{name}: {error.strerror}")
+        said = output.decode(errors="replace").strip().partition("\n")[0][:_REASON]
+        if code == 0:
             return SigningDecision("sign", said)
-        what = f"{self._program.name} ended with {done.returncode}"
-        return SigningDecision("refuse" if done.returncode == _REFUSED else "wait", said or what)
+        what = f"{name} ended with {code}"
+        return SigningDecision("refuse" if code == _REFUSED else "wait", said or what)

@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from mcshell.errors import ConnectError, MCShellError, Rejected
 from mcshell.wire import destinations
-from mcshell.wire.documents.enrolment import EnrolmentAnswer, EnrolmentMessage, open_request
+from mcshell.wire.documents.enrolment import (
+    MAX_REQUEST_FILE,
+    EnrolmentAnswer,
+    EnrolmentMessage,
+    open_request,
+)
 from mcshell.wire.stomp.transport import TaggedInbox, until_confirmed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mcshell.enrolment.service import EnrolmentService
     from mcshell.wire.documents.enrolment import EnrolmentRequest
@@ -30,9 +35,13 @@ __all__ = ["BrokerRights", "EnrolmentServer"]
 log = logging.getLogger(__name__)
 
 _GROUP: Final = 200
+_WAITING: Final = 2000
+"""Requests that wait for a turn, of 26 KB at most."""
 _GATHER: Final = 0.2
 """Seconds: who asks within them is answered together."""
 _LOOK: Final = 1.0
+_TURN: Final = 5.0
+"""Seconds that deciding about a group may take before those who are decided about are told."""
 _REPORT: Final = 60.0
 _CANNOT: Final = "the CA cannot sign now: its log says why"
 _NOT_YET: Final = "it is signed, but the broker does not know it yet"
@@ -71,7 +80,7 @@ class EnrolmentServer:
         transport: the CA's own connection to the listener.
         collectives: whose machines ask.
         rights: makes the broker know who is new; None where it takes every certificate of the CA.
-        alive: told once a turn, a second at most.
+        alive: told once a turn, which lasts seconds, whatever `decide` and the broker take.
     """
 
     def __init__(
@@ -88,7 +97,10 @@ class EnrolmentServer:
         self._rights = rights
         self._alive = alive
         self._inbox: SimpleQueue[tuple[str, Delivery] | None] = SimpleQueue()
+        self._left: dict[bytes, tuple[str, EnrolmentMessage]] = {}
+        """Who came in an earlier turn, and is not answered yet."""
         self._stopping = False
+        self.dropped = 0
         self._refused = 0
         self._why = ""
         self._reported = self._complained = -_REPORT
@@ -118,10 +130,17 @@ class EnrolmentServer:
 
     def _listen(self, collective: str) -> None:
         topic = destinations.enrolment(collective)
-        inbox = TaggedInbox(self._inbox.put, collective)
+        inbox = TaggedInbox(self._take, collective)
         until_confirmed(
             lambda: self._transport.subscribe(topic, inbox, ack="auto"), lambda: self._stopping
         )
+
+    def _take(self, heard: tuple[str, Delivery]) -> None:
+        """Keep what came for the next turn, unless a flood has filled the room: a machine asks again."""
+        if self._inbox.qsize() < _WAITING and len(heard[1].body) <= MAX_REQUEST_FILE:
+            self._inbox.put(heard)
+        else:
+            self.dropped += 1
 
     def _turn(self) -> None:
         """Answer what came since the last turn."""
@@ -130,11 +149,22 @@ class EnrolmentServer:
             self._service.refresh()
         except (MCShellError, OSError) as error:
             self._complain(error)
-        answers = [one for heard in group if (one := self._answer(*heard)) is not None]
+        answers = self._answers(group)
         known = self._known([one for one in answers if one.answer.state == "signed"])
         for one in answers:
             self._say(one, known)
         self._report()
+
+    def _answers(self, group: Mapping[bytes, tuple[str, EnrolmentMessage]]) -> list[_Answered]:
+        """The answers that can be believed; a program that is slow to decide leaves some for later."""
+        until = time.monotonic() + _TURN
+        answers = []
+        for body, heard in group.items():
+            if self._stopping or time.monotonic() > until:
+                self._left[body] = heard
+            elif (one := self._answer(*heard)) is not None:
+                answers.append(one)
+        return answers
 
     def _answer(self, collective: str, message: EnrolmentMessage) -> _Answered | None:
         """The answer, where it can be believed."""
@@ -152,10 +182,10 @@ class EnrolmentServer:
             return None
         return _Answered(collective, message, request, answer, sealed)
 
-    def _group(self) -> list[tuple[str, EnrolmentMessage]]:
-        """What came since the last turn, each request once."""
-        until = time.monotonic() + _LOOK
-        found: dict[bytes, tuple[str, EnrolmentMessage]] = {}
+    def _group(self) -> dict[bytes, tuple[str, EnrolmentMessage]]:
+        """What was left in the last turn, and has come since, each request once."""
+        found, self._left = self._left, {}
+        until = time.monotonic() + (_GATHER if found else _LOOK)
         while len(found) < _GROUP and (left := until - time.monotonic()) > 0:
             try:
                 item = self._inbox.get(timeout=left)
@@ -172,7 +202,7 @@ class EnrolmentServer:
                 self._count(why)
                 continue
             found[delivery.body] = (collective, message)
-        return list(found.values())
+        return found
 
     def _known(self, signed: Sequence[_Answered]) -> set[str]:
         """Whom the broker knows once it was told of these; all of them where it takes everybody."""
@@ -212,6 +242,10 @@ class EnrolmentServer:
     def _report(self) -> None:
         """Say how many were no requests, once a minute at most: anybody can send them."""
         now = time.monotonic()
-        if self._refused and now - self._reported > _REPORT:
+        if now - self._reported <= _REPORT or not (self._refused or self.dropped):
+            return
+        if self._refused:
             log.warning("%d that were no requests; the last: %s", self._refused, self._why)
-            self._refused, self._reported = 0, now
+        if self.dropped:
+            log.warning("%d were too large, or there was no room for them", self.dropped)
+        self._refused, self.dropped, self._reported = 0, 0, now

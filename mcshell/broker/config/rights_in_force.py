@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
 from typing import TYPE_CHECKING, Final
 
 from mcshell.broker.config.options import rewrite
 from mcshell.broker.config.site import holders_of, put
 from mcshell.broker.config.writing import read_record
+from mcshell.enrolment.programs import run_program
 from mcshell.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,13 +77,12 @@ class RightsInForce:
             return False
 
     def _reload(self) -> None:
+        name = self._command[0]
         try:
-            done = subprocess.run(
-                self._command, capture_output=True, timeout=_PATIENCE, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise ConfigError(f"{self._command[0]} is not done after {_PATIENCE:g} s") from None
-        if done.returncode:
-            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            code, said = run_program(self._command, errors=True, patience=_PATIENCE)
+        except OSError as error:
+            raise ConfigError(f"{name}: {error.strerror}") from error
+        if code:
+            lines = said.decode(errors="replace").strip().splitlines()
             why = lines[-1] if lines else "without a word"
-            raise ConfigError(f"{self._command[0]} ended with {done.returncode}: {why}")
+            raise ConfigError(f"{name} ended with {code}: {why}")

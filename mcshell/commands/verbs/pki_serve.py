@@ -118,8 +118,18 @@ def _rights(
     if read_record(broker).get("broker") == "embedded":
         return None
 
-    command = [str(broker / "reload")] if reload is None else shlex.split(reload)
+    command = [str(broker.absolute() / "reload")] if reload is None else _command(reload)
     return RightsInForce(broker, authority, context.settings, command)
+
+
+def _command(text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"--reload {text}: {error}") from None
+    if not words:
+        raise UsageError("--reload names no command")
+    return words
 
 
 def _node_settings(context: Context, file: str | None) -> Mapping[str, Any]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mcshell.pki.keys import PrivateKey, PublicKey
 
 __all__ = [
+    "MAX_REQUEST_FILE",
     "EnrolmentAnswer",
     "EnrolmentMessage",
     "EnrolmentRequest",
@@ -67,6 +68,8 @@ _SIGNATURES = re.compile(r"[0-9a-f]{64,2048}(,[0-9a-f]{64,2048}){,3}")
 _HEAD = 10_000
 """Characters of a message's first line, at most."""
 _MAX_REQUEST: Final = 16_384
+MAX_REQUEST_FILE: Final = _HEAD + _MAX_REQUEST
+"""Bytes of a request as it travels."""
 _MAX_ANSWER: Final = 1 << 20
 """Bytes: a revocation list is in it."""
 _FILE: Final = b"mcshell-enrolment "

@@ -126,6 +126,8 @@ def _notes(found: Found, heads: dict[int, set[str]]) -> Iterator[str]:
         yield f"{gap.file}:{gap.line}: a gap: {gap.lost} lines could not be written"
     if found.before:
         yield f"{found.before} lines before the chain, as they were when it began"
+    if not found.lines:
+        yield "no line of the chain is here: of nothing it is shown that it was as it was written"
     if found.first > 1:
         yield f"lines 1 to {found.first - 1} of the chain are in no file here"
     if found.beyond:

@@ -105,13 +105,14 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; raises OSError with its name for one that is packed, and damaged."""
     try:
-        while line := file.readline(_LINE + 1):
-            if len(line) > _LINE:
-                raise OSError(f"{file.name}: line over 64 MiB")
+        while (line := file.readline(_LINE + 1)) and len(line) <= _LINE:
             yield line
-    except zlib.error as why:
+    except (OSError, EOFError, zlib.error) as why:
         raise OSError(f"{file.name}: {why}") from why
+    if line:
+        raise OSError(f"{file.name}: line over 64 MiB")
 
 
 def _first(path: Path) -> int:

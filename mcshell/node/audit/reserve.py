@@ -104,7 +104,7 @@ class Reserve:
 
 def read_reserve(path: Path) -> bytes:
     """What a reserve holds, for those who only read it; nothing where there is none."""
-    return _lines(path.read_bytes()) if path.exists() else b""
+    return _lines(path.read_bytes()) if path.is_file() else b""
 
 
 def _lines(text: bytes) -> bytes:

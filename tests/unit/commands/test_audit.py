@@ -83,6 +83,14 @@ def test_a_log_that_was_cut(verify: Verify, tmp_path: Path) -> None:
     assert verify()[0].code == 0
 
 
+def test_an_empty_log_is_not_shown_to_be_true(verify: Verify, tmp_path: Path) -> None:
+    """Of a log that somebody has emptied it is said that nothing was there to verify."""
+    (tmp_path / "audit.jsonl").write_bytes(b"")
+    found, row = verify()
+    assert row["lines"] == 0
+    assert "no line of the chain is here" in found.notes[0]
+
+
 def test_heads_of_the_supervisor_here(
     verify: Verify, tmp_path: Path, heads: list[dict[str, Any]]
 ) -> None:

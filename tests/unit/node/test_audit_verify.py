@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import random
+import threading
 import tracemalloc
 
 import pytest
@@ -219,3 +221,35 @@ def test_a_packed_file_that_is_damaged_is_one_line(tmp_path):
     path.write_bytes(data)
     with pytest.raises(OSError, match=r"audit\.jsonl\.gz|CRC"):
         verify(log_files(path), {})
+
+
+@pytest.mark.parametrize("damage", ["cut", "head", "junk", "crc"])
+def test_of_several_packed_files_the_damaged_one_is_named(tmp_path, damage):
+    """Whoever is to bring it anew is told which."""
+    (tmp_path / "audit.jsonl").write_bytes(b"")
+    packed = gzip.compress(random.Random(1).randbytes(1000))
+    text = {
+        "cut": packed[:-20],
+        "head": packed[:5],
+        "junk": b"junk" * 100,
+        "crc": packed[:-8] + bytes(4) + packed[-4:],
+    }
+    (tmp_path / "audit.jsonl.7.gz").write_bytes(text[damage])
+    with pytest.raises(OSError, match=r"audit\.jsonl\.7\.gz"):
+        verify(log_files(tmp_path / "audit.jsonl"), {})
+
+
+def test_what_is_no_file_in_the_reserves_place_is_not_waited_for(tmp_path):
+    """A FIFO beside a log that was handed over, which nobody writes into, holds nothing up."""
+    with AuditLog(tmp_path / "audit.jsonl") as log:
+        log.write({"event": "accepted", "identity": "web1"})
+    (tmp_path / "audit.jsonl.reserve").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "audit.jsonl.reserve")
+    told = []
+    reader = threading.Thread(
+        target=lambda: told.append(verify(log_files(tmp_path / "audit.jsonl"), {}).lines),
+        daemon=True,
+    )
+    reader.start()
+    reader.join(20)
+    assert told == [2]

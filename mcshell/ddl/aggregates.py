@@ -21,6 +21,7 @@ from mcshell.values import dataclass
 
 __all__ = ["Aggregate", "Spec", "average", "boolean_summary", "compute", "summary", "total"]
 
+_PADDED: Final = 80
 _LINES: Final = 100  # for a reader; a program gets all
 _LONGEST: Final = 500  # characters of a label: each line is as wide as the widest
 
@@ -83,9 +84,14 @@ def compute(spec: Spec, title: str, rows: Sequence[Mapping[str, Any]]) -> Aggreg
 
 def _lines(spec: Spec, title: str, result: Mapping[str, int] | float) -> tuple[str, ...]:
     if isinstance(result, Mapping):
-        width = max(map(len, result))
+        # a value of several lines would draw lines of the summary
+        shown = [
+            (str(label).replace("\n", "\\n"), count)
+            for label, count in islice(result.items(), _LINES)
+        ]
+        width = min(_PADDED, max(len(label) for label, _ in shown))
         form = spec.format or f"%{width}s = %s"
-        lines = [form % (label, count) for label, count in islice(result.items(), _LINES)]
+        lines = [form % one for one in shown]
         if len(result) > _LINES:
             lines.append(f"and {len(result) - _LINES} more")
         return tuple(lines)

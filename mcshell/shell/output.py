@@ -27,7 +27,7 @@ from mcshell.commands.output.summary import summary_lines
 from mcshell.errors import UsageError
 from mcshell.shell.bodies import bodies_of, folded_bodies
 from mcshell.shell.colours import coloured
-from mcshell.shell.tables import cell, fitted, is_tree, tabulated, upright
+from mcshell.shell.tables import cell, fitted, heading, hung, is_tree, tabulated, upright
 from mcshell.table import distinct, moment_of
 from mcshell.values import dataclass
 
@@ -158,7 +158,7 @@ def _narrowed(
     paint: bool,
 ) -> tuple[str, list[str]]:
     """A table no wider than asked, and what of it is not there; a single row with a hash is upright."""
-    columns = distinct(map(sanitize, columns))
+    columns = distinct(map(heading, columns))
     cells = [[shortened(cell(value)).expandtabs(4) for value in row] for row in rows]
     found = fitted(columns, cells, width, minor)
     if len(rows) == 1 and found.cells != cells and any(map(is_tree, rows[0])):
@@ -406,13 +406,14 @@ def render(
         return _objects([dict(zip(columns, row, strict=True)) for row in rows], form)
     if form == "senders":
         return _senders(columns, rows)
-    columns = distinct(map(sanitize, columns))  # outputs are named by nodes
+    columns = distinct(map(heading, columns))  # outputs are named by nodes
     if form in _PLAIN:
         return _separated(columns, [[cell(value) for value in row] for row in rows], form)
     if form == "vertical":
         return upright(columns, rows, cut=width is not None, paint=paint)
     fit = str if width is None else shortened
     cells = [[fit(cell(value)) for value in row] for row in rows]
+    cells = cells if form == "github" else hung(cells)
     return tabulated(columns, cells, form or "table", paint=paint) if rows else ""
 
 

@@ -20,7 +20,17 @@ from mcshell.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
 
-__all__ = ["Fitted", "cell", "fitted", "is_tree", "simple", "tabulated", "upright"]
+__all__ = [
+    "Fitted",
+    "cell",
+    "fitted",
+    "heading",
+    "hung",
+    "is_tree",
+    "simple",
+    "tabulated",
+    "upright",
+]
 
 _MARKDOWN = str.maketrans({one: f"\\{one}" for one in "\\`[]|"} | {"<": "&lt;", "&": "&amp;"})
 _STATES: Final = ("state", "states")
@@ -31,6 +41,7 @@ _LEAST: Final = 20  # the width that a text is wrapped down to; a date and a tim
 _BULKY: Final = 200  # the width of a column that is left out before others
 _FEW: Final = 4  # columns, beside which a bulky one that is cut short is still worth its place
 _LINES: Final = 6  # of a cell that is wrapped
+_HANG: Final = "  "
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,16 @@ def cell(value: Any) -> str:
     return dumps(value)
 
 
+def heading(name: str) -> str:
+    """The name of a column, which may be a node's word, as one harmless line."""
+    return sanitize(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def hung(cells: list[list[str]]) -> list[list[str]]:
+    """The cells with all but the first lines of each row indented: else these could pass for rows of their own."""
+    return [[first.replace("\n", f"\n{_HANG}"), *others] for first, *others in cells]
+
+
 def is_tree(value: Any) -> bool:
     """Whether a value is a hash, or a list of them: what one reads upright."""
     if isinstance(value, list) and value:
@@ -73,15 +94,17 @@ def fitted(
     `minor` ones go before anything is wrapped. The first column is always there.
     """
     heads = [_wide(name) + _HEADED for name in columns]
+    whole = hung(cells)
     natural = [
-        max(head, *(_wide(line) for row in cells for line in row[at].split("\n")))
+        max(head, *(_wide(line) for row in whole for line in row[at].split("\n")))
         for at, head in enumerate(heads)
     ]
     if sum(natural) + _GAP * (len(natural) - 1) <= width:
-        return Fitted(columns, cells)
+        return Fitted(columns, whole)
     widths = _widths(_not_minor(columns, natural, width, minor), natural, heads, width)
     kept = sorted(widths)
-    wrapped = [[_wrapped(row[at], widths[at]) for at in kept] for row in cells]
+    hang = {0: _HANG if widths[0] >= _LEAST else ""}
+    wrapped = [[_wrapped(row[at], widths[at], hang.get(at, "")) for at in kept] for row in cells]
     cut = [at for place, at in enumerate(kept) if any(row[place][1] for row in wrapped)]
     useless = {at for at in cut if natural[at] > _BULKY}
     if useless and len(kept) > _FEW:
@@ -139,16 +162,16 @@ def _without(
     return replace(found, left=tuple(name for name in columns if name not in found.columns))
 
 
-def _wrapped(text: str, width: int) -> tuple[str, bool]:
-    """A text in lines of a width, and whether the end of it is missing."""
+def _wrapped(text: str, width: int, hang: str) -> tuple[str, bool]:
+    """A text in lines of a width, all but the first behind `hang`, and whether the end of it is missing."""
     lines: list[str] = []
     for line in text.split("\n"):
-        for piece in _pieces(line, width):
+        for piece in _pieces(line, width - len(hang)):
             if len(lines) == _LINES:
-                lines[-1] = f"{_first(lines[-1], width - 1)}…"
-                return "\n".join(lines), True
+                lines[-1] = f"{_first(lines[-1], width - len(hang) - 1)}…"
+                return f"\n{hang}".join(lines), True
             lines.append(piece)
-    return "\n".join(lines), False
+    return f"\n{hang}".join(lines), False
 
 
 def _pieces(line: str, width: int) -> Iterator[str]:

@@ -32,6 +32,17 @@ def test_summary():
     assert one.as_dict()["values"] == {"b": 2, "3": 1, "a": 1, "c": 1, "true": 1}
 
 
+def test_a_value_draws_no_line_of_its_own():
+    """What a node has said in two lines is one line of the summary, and widens no other beyond 80."""
+    rows = [{"v": "a\n  b = 99"}, {"v": "c" * 1000}, {"v": "d"}]
+    (one,) = aggregates(rows, {"function": "summary", "args": ["v"]})
+    first, second, third = one.lines
+    assert first == "a\\n  b = 99".rjust(80) + " = 1"
+    assert second.startswith("ccc")
+    assert third == "d".rjust(80) + " = 1"
+    assert one.values["a\n  b = 99"] == 1
+
+
 def test_numbers():
     """Average and sum take numbers and leave the rest; MCollective's words by default."""
     rows = [{"n": 1}, {"n": 2.5}, {"n": "x"}, {"n": True}, {"n": None}]

@@ -106,6 +106,33 @@ def test_long_text_is_wrapped_at_its_words() -> None:
     assert err == "cut short: reason (--format vertical shows all)\n"
 
 
+FORGED = "Ubuntu  99  web[01-99]"
+
+
+@pytest.mark.parametrize("width", [None, 200, 44])
+@pytest.mark.parametrize(
+    "value", [f"Debian\n{FORGED}", f"Debian{' ' * 40}{FORGED}", f"Debi\r\n{FORGED}é"]
+)
+def test_no_value_draws_a_row_of_its_own(value: str, width: int | None) -> None:
+    """Where the first column is what a node said, only a row begins at the edge: the rest of it is indented."""
+    table = Table(("value", "count", "nodes"), [(value, 1, "web07"), ("Rocky", 2, "db[01-02]")])
+    for form in (None, "table"):
+        out, _ = shown(table, form, width)
+        edge = [line for line in out.splitlines()[2:] if line[:1] != " "]
+        assert [line.split()[0] for line in edge] == [value.split(maxsplit=1)[0], "Rocky"], out
+        assert "web07" in edge[0] or form == "table"
+
+
+@pytest.mark.parametrize("form", [None, "table", "psql", "github", "csv", "tsv", "vertical"])
+def test_no_name_of_an_output_draws_a_row(form: str | None) -> None:
+    """A column that a node has named in two lines has one line as its head, as the others have."""
+    table = Table(("sender", "a\nweb99   ok\tb"), [("web1", "x")])
+    for width in (None, 200):
+        out, _ = shown(table, form, width)
+        assert not any(line.startswith(("web99", "| web99")) for line in out.splitlines()), out
+        assert "web99" in out.splitlines()[form in ("psql", "vertical")], out
+
+
 def test_what_could_only_be_shown_in_part_is_left_out() -> None:
     """A bulky column that would be cut goes, where others are there; where it is the answer it stays."""
     facts = {f"fact{number}": "x" * 20 for number in range(60)}

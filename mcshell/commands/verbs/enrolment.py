@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcshell.commands.output.result import Table
+from mcshell.commands.output.sanitize import sanitize
 from mcshell.enrolment.machine import EnrollingMachine, fingerprints_in
 from mcshell.enrolment.service import EnrolmentService
 from mcshell.enrolment.store import EnrolmentStore
-from mcshell.errors import ConfigError, Rejected, UsageError
+from mcshell.errors import ConfigError, Reason, Rejected, UsageError
 from mcshell.pki import Authority, check_name
 from mcshell.private import UnsafeFile, read_obeyed, replace_file
 from mcshell.storage import not_written
@@ -139,12 +140,13 @@ def _ask(context: Context, options: NodeEnrollOptions, machine: EnrollingMachine
         nonlocal found
         before = found.reason
         try:
-            found = machine.accept(answer)
+            found = _accepted(machine, answer)
         except Rejected as refusal:
             found = replace(found, reason=f"an answer is not taken: {refusal}")
             raise
         if found.state == "waiting" and found.reason != before:
-            sys.stderr.write(f"{machine.name} waits: {found.reason}\n")
+            reason = " ".join(found.reason.split())  # without a token it may be anybody's word
+            sys.stderr.write(f"{machine.name} waits: {sanitize(reason)}\n")
         return found.state != "waiting"
 
     ask(
@@ -156,6 +158,14 @@ def _ask(context: Context, options: NodeEnrollOptions, machine: EnrollingMachine
         timeout=options.wait,
     )
     return _enrolled(machine.folder, machine.name, found.state, found.reason)
+
+
+def _accepted(machine: EnrollingMachine, answer: EnrolmentMessage) -> EnrolmentAnswer:
+    """What a broker that cannot be verified yet has brought; a CA says no refusal that no token seals."""
+    found = machine.accept(answer)
+    if found.state == "refused" and machine.token is None:
+        raise Rejected(Reason.BAD_SIGNATURE, "a refusal, of which nobody can say whose it is")
+    return found
 
 
 def _enrolled(folder: Path, name: str, state: str, reason: str) -> Table:

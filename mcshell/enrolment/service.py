@@ -2,7 +2,7 @@
 
 By itself it signs what a token vouches for that has not ended, is not used up, and is for that kind
 and such a name. It never does for operators, nor for a name that has a certificate, or had one that was
-taken back: whoever has a token must not be able to become a machine that is there. A request that came
+taken back, nor for a broker's host: whoever has a token must not be able to become a machine that is there. A request that came
 twice is answered twice, and counts once: an answer may be lost on its way.
 
 A certificate is renewed for the node whose key it is, once less than half of its life is left, or at once
@@ -203,7 +203,10 @@ class EnrolmentService:
         statuses = self._authority.statuses(name)
         if "revoked" in statuses:
             return f"a certificate of {name} was revoked"
-        return f"{name} has a certificate" if "valid" in statuses else ""
+        if "valid" in statuses:
+            return f"{name} has a certificate"
+        # whoever has a certificate of a host's name is that host to TLS
+        return f"a broker serves at {name}" if self._authority.serves(name) else ""
 
     def _by_hand(self, request: EnrolmentRequest) -> str:
         """Why a request is not signed by itself; "" where it is."""

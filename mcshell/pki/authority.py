@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mcshell.errors import ConfigError, UsageError, did_you_mean
 from mcshell.pki import certificates, rotation
 from mcshell.pki.identity import check_name
-from mcshell.pki.journal import IssuedCertificate, append, held, mended
+from mcshell.pki.journal import IssuedCertificate, append, held, issued, mended, read_issued
 from mcshell.pki.keys import checking, dump_private, load_private, read_private, signing
 from mcshell.private import replace_file
 
@@ -60,6 +60,7 @@ class Authority:
         """Of the file that the CAs were read from."""
         self._entries: dict[str, list[IssuedCertificate]] = {}
         self._by_serial: dict[int, IssuedCertificate] = {}
+        self._hosts: dict[str, list[IssuedCertificate]] = {}
         self._read = 0
         self._lines = 0
 
@@ -269,20 +270,15 @@ class Authority:
             ca = self._cas[0]
             end = min(start + lifetime, ca.certificate.not_valid_after_utc.timestamp())
             entry = IssuedCertificate(
-                name=name, kind=kind, serial=serial, issued=start, expires=end, ca=ca.id
+                name=name,
+                kind=kind,
+                serial=serial,
+                issued=start,
+                expires=end,
+                ca=ca.id,
+                dns=tuple(host.lower() for host in dns),
             )
-            self._append(
-                journal,
-                {
-                    "event": "issued",
-                    "name": name,
-                    "kind": kind,
-                    "serial": f"{serial:x}",
-                    "issued": start,
-                    "expires": end,
-                    "ca": ca.id,
-                },
-            )
+            self._append(journal, issued(entry))
             self._index(entry)
             os.fsync(journal)
         leaf = certificates.Leaf(
@@ -331,6 +327,13 @@ class Authority:
         now = time.time()
         with self._journal():
             return {entry.status(now, self._ids) for entry in self._entries.get(name.lower(), ())}
+
+    def serves(self, host: str) -> bool:
+        """Whether another name's certificate that is good now is for a host: its broker's."""
+        now = time.time()
+        with self._journal():
+            found = self._hosts.get(host.lower(), ())
+            return any(one.status(now, self._ids) == "valid" for one in found if one.name != host)
 
     def of_serial(self, text: str) -> IssuedCertificate:
         """What was issued under a serial, as openssl, step or we print one; raises UsageError."""
@@ -555,20 +558,11 @@ class Authority:
                 if record["event"] == "ca":
                     self._name_first(record["ca"])
                     continue
-                serial = int(record["serial"], 16)
                 if record["event"] == "revoked":
+                    serial = int(record["serial"], 16)
                     self._by_serial[serial].revoked = float(record["revoked"])
                 else:
-                    self._index(
-                        IssuedCertificate(
-                            name=record["name"],
-                            kind=record["kind"],
-                            serial=serial,
-                            issued=record["issued"],
-                            expires=record["expires"],
-                            ca=record.get("ca", ""),
-                        )
-                    )
+                    self._index(read_issued(record))
             except (ValueError, KeyError, TypeError) as error:
                 raise ConfigError(
                     f"{path}: line {self._lines} is no journal entry: {error}"
@@ -585,6 +579,8 @@ class Authority:
 
     def _index(self, entry: IssuedCertificate) -> None:
         self._entries.setdefault(entry.name, []).append(entry)
+        for host in entry.dns:
+            self._hosts.setdefault(host, []).append(entry)
         self._by_serial[entry.serial] = entry
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mcshell.errors import ConfigError
 from mcshell.values import dataclass
@@ -22,9 +22,21 @@ if TYPE_CHECKING:
 
     from mcshell.pki.identity import Kind
 
-__all__ = ["CertificateStatus", "IssuedCertificate", "append", "held", "mended"]
+__all__ = [
+    "SERVER",
+    "CertificateStatus",
+    "IssuedCertificate",
+    "append",
+    "held",
+    "issued",
+    "mended",
+    "read_issued",
+]
 
 log = logging.getLogger(__name__)
+
+SERVER: Final = "mcshell-broker."
+"""How the name in a broker's own certificate begins, before its host; nobody of that name has any right."""
 
 CertificateStatus = Literal["valid", "revoked", "expired", "retired"]
 
@@ -33,7 +45,8 @@ CertificateStatus = Literal["valid", "revoked", "expired", "retired"]
 class IssuedCertificate:
     """One certificate in the journal; `revoked` is when it was revoked (epoch), or None.
 
-    `ca` is the `id` of the CA that has signed it; "" for the directory's first one.
+    `ca` is the `id` of the CA that has signed it; "" for the directory's first one. `dns` are the hosts
+    that it serves beside its own name.
     """
 
     name: str
@@ -43,6 +56,7 @@ class IssuedCertificate:
     expires: float
     revoked: float | None = None
     ca: str = ""
+    dns: tuple[str, ...] = ()
 
     def status(self, now: float, cas: Collection[str]) -> CertificateStatus:
         """What it is worth at `now`; retired: its CA is none of `cas`, which are trusted."""
@@ -51,6 +65,35 @@ class IssuedCertificate:
         if self.expires < now:
             return "expired"
         return "retired" if self.ca and self.ca not in cas else "valid"
+
+
+def issued(entry: IssuedCertificate) -> dict[str, Any]:
+    """The line that tells of a certificate."""
+    record = {
+        "event": "issued",
+        "name": entry.name,
+        "kind": entry.kind,
+        "serial": f"{entry.serial:x}",
+        "issued": entry.issued,
+        "expires": entry.expires,
+        "ca": entry.ca,
+    }
+    return {**record, "dns": list(entry.dns)} if entry.dns else record
+
+
+def read_issued(record: dict[str, Any]) -> IssuedCertificate:
+    """What such a line tells; raises KeyError, TypeError or ValueError for none."""
+    name = record["name"]
+    before = name.removeprefix(SERVER)  # lines of old tell of no other host
+    return IssuedCertificate(
+        name=name,
+        kind=record["kind"],
+        serial=int(record["serial"], 16),
+        issued=record["issued"],
+        expires=record["expires"],
+        ca=record.get("ca", ""),
+        dns=tuple(record.get("dns", () if before == name else (before,))),
+    )
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcshell.broker.config.site import server_files
 from mcshell.enrolment.machine import EnrollingMachine
 from mcshell.enrolment.service import EnrolmentService
 from mcshell.enrolment.store import EnrolmentStore, StoredRequest
@@ -198,6 +199,31 @@ def test_some_names_wait_for_a_hand(service: EnrolmentService, authority: Author
         said, _ = service.receive(make_request(name, kind, Ed25519PrivateKey.generate(), by))
         assert (said.state, said.reason, said.certificate) == ("waiting", reason, b"")
     assert [one.state for one, _ in service.sign(["web1", "web2", "alice"])] == ["signed"] * 3
+
+
+@pytest.mark.parametrize("of_old", [False, True])
+def test_the_host_of_a_broker_waits_for_a_hand(
+    authority: Authority, tmp_path: Path, *, of_old: bool
+) -> None:
+    """A token for all names makes nobody a TLS server in the broker's place, also where the journal is of old."""
+    hosts = ["Broker.example.com", *([] if of_old else ["stomp.example.com", "192.0.2.1"])]
+    (tmp_path / "conf").mkdir()
+    server_files(tmp_path / "conf", authority, hosts)
+    journal = authority.directory / "issued.jsonl"
+    if of_old:
+        (line,) = (json.loads(line) for line in journal.read_text().splitlines())
+        del line["dns"]
+        journal.write_text(f"{json.dumps(line)}\n")
+    with EnrolmentStore(authority.directory) as store:
+        service = EnrolmentService(Authority.open(authority.directory), store)
+        vouching = token(service, "*")
+        for host in hosts[:2]:
+            request = make_request(host, "node", Ed25519PrivateKey.generate(), vouching)
+            said, _ = service.receive(request)
+            assert (said.state, said.reason) == ("waiting", f"a broker serves at {host.lower()}")
+        assert enrolled(service, tmp_path / "web1", "web1.example.com", vouching).state == "signed"
+        ((signed, _),) = service.sign(["broker.example.com"])
+        assert signed.state == "signed"
 
 
 def test_of_two_keys_for_one_name_none_is_signed_unseen(service: EnrolmentService) -> None:

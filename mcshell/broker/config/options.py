@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
 
-from mcshell.broker.config.site import MARGIN, SERVER, survey
+from mcshell.broker.config.site import MARGIN, survey
 from mcshell.broker.config.writing import read_record, write
 from mcshell.errors import ConfigError
+from mcshell.pki.journal import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

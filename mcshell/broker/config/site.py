@@ -16,6 +16,7 @@ from mcshell.broker.config.enrolment import PASSCODE_FILE, EnrolmentAccess
 from mcshell.broker.config.foreign import ForeignCA
 from mcshell.broker.config.rights import Holder
 from mcshell.errors import ConfigError, UsageError
+from mcshell.pki.journal import SERVER
 from mcshell.private import replace_file
 from mcshell.storage import not_written
 from mcshell.values import dataclass
@@ -32,7 +33,6 @@ __all__ = [
     "COOKIE",
     "DAY",
     "MARGIN",
-    "SERVER",
     "Site",
     "holders_of",
     "is_address",
@@ -48,9 +48,6 @@ __all__ = [
 DAY: Final = 86_400.0
 MARGIN: Final = 7 * DAY
 """How much longer than the longest ttl a message is kept: for clocks, and for whoever is on leave."""
-
-SERVER: Final = "mcshell-broker."
-"""How the name in a broker's own certificate begins; nobody of that name has any right."""
 
 COOKIE: Final = ".erlang.cookie"
 """What Erlang calls the secret that the members of a cluster share."""

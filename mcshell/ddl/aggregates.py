@@ -21,7 +21,6 @@ from mcshell.values import dataclass
 
 __all__ = ["Aggregate", "Spec", "average", "boolean_summary", "compute", "summary", "total"]
 
-_PADDED: Final = 80
 _LINES: Final = 100  # for a reader; a program gets all
 _LONGEST: Final = 500  # characters of a label: each line is as wide as the widest
 
@@ -84,17 +83,16 @@ def compute(spec: Spec, title: str, rows: Sequence[Mapping[str, Any]]) -> Aggreg
 
 def _lines(spec: Spec, title: str, result: Mapping[str, int] | float) -> tuple[str, ...]:
     if isinstance(result, Mapping):
-        # a value of several lines would draw lines of the summary
         shown = [
             (str(label).replace("\n", "\\n"), count)
             for label, count in islice(result.items(), _LINES)
         ]
-        width = min(_PADDED, max(len(label) for label, _ in shown))
+        width = max(len(label) for label, _ in shown)
         form = spec.format or f"%{width}s = %s"
         lines = [form % one for one in shown]
         if len(result) > _LINES:
             lines.append(f"and {len(result) - _LINES} more")
-        return tuple(lines)
+        return (*lines,)
     if spec.format is not None:
         return (spec.format % result,)
     label = {"average": "Average", "sum": "Sum"}.get(spec.function, spec.function.capitalize())

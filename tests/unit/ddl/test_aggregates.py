@@ -36,7 +36,7 @@ def test_a_value_draws_no_line_of_its_own():
     """What a node has said in two lines is one line of the summary."""
     rows = [{"v": "a\n  b = 99"}, {"v": "d"}]
     (one,) = aggregates(rows, {"function": "summary", "args": ["v"]})
-    assert one.lines == ("a\\n  b = 99 = 1", "         d = 1")
+    assert one.lines == ("a\\n  b = 99 = 1", f"{'d':>11} = 1")
     assert one.values["a\n  b = 99"] == 1
 
 

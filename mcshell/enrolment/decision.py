@@ -7,6 +7,7 @@ requests are the asker's own words: the program is started without a shell.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -48,8 +49,8 @@ class Decider:
         self._program = program.absolute()  # a bare name would be looked for on PATH
         self._spent = 0.0
         self._since = time.monotonic()
-        if not program.is_file():
-            raise ConfigError(f"{program} is no program", key="--decide")
+        if not program.is_file() or not os.access(program, os.X_OK):
+            raise ConfigError(f"{program} is no program that can be run", key="--decide")
         try:
             check_obeyed(program)
         except OSError as error:

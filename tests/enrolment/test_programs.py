@@ -95,6 +95,14 @@ def test_a_program_is_the_file_that_was_said(
     assert Decider(here.relative_to(tmp_path))(request_of) == SigningDecision("sign", "here")
 
 
+def test_a_file_that_cannot_be_run_is_no_program(tmp_path: Path) -> None:
+    """It is told at the start, not as the reason for which each machine waits."""
+    path = program(tmp_path, "exit 0")
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="decide is no program that can be run"):
+        Decider(path)
+
+
 def test_a_program_that_others_can_change_decides_nothing(
     tmp_path: Path, request_of: EnrolmentRequest
 ) -> None:

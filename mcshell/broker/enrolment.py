@@ -7,6 +7,7 @@ passcode, may read what is asked, and answer. There is no way from here to anyth
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from mcshell.broker.server import BrokerConnection
@@ -29,7 +30,7 @@ _PLAIN: Final = ("UNSUBSCRIBE", "DISCONNECT")
 _REQUEST: Final = 32 << 10
 """Bytes of the largest message that a machine may send."""
 _MACHINES: Final = 500
-"""So many may be connected at once; they come back by themselves."""
+"""So many may be connected at once. One more costs the host that has the most its oldest."""
 
 
 class EnrolmentConnection(BrokerConnection):
@@ -45,19 +46,30 @@ class EnrolmentConnection(BrokerConnection):
         super().__init__(broker, tls, broker.strangers)
         self.asks = True
         self._passcode = passcode
+        self.host, self.since = "", 0.0
 
     def log_in(self, user: str, passcode: str) -> None:
         """Take a machine, or the CA's service; nobody else has anything to do here."""
         if is_login((user, passcode), (ENROL_LOGIN, ENROL_LOGIN)):
-            if (
-                sum(isinstance(one, EnrolmentConnection) for one in self.broker.connections)
-                > _MACHINES
-            ):
-                raise WireError("too many machines ask at once: try again")
+            self._make_room()
         elif self._passcode and is_login((user, passcode), (ENROLMENT_SERVICE, self._passcode)):
             self.asks = False
         else:
             raise WireError("login refused: user or passcode is wrong")
+
+    def _make_room(self) -> None:
+        """Have room for this one, whoever keeps as many as he can."""
+        self.host = (self.transport.get_extra_info("peername") or ("",))[0]
+        self.since = self._clock()
+        machines = [
+            one
+            for one in self.broker.connections
+            if isinstance(one, EnrolmentConnection) and one.asks and one.version and not one.closing
+        ]
+        if len(machines) >= _MACHINES:
+            ((most, _),) = Counter(one.host for one in machines).most_common(1)
+            oldest = min((one for one in machines if one.host == most), key=lambda one: one.since)
+            oldest.drop("too many machines ask at once, most of them from its host")
 
     def execute(self, frame: Frame) -> None:
         """Do what this one may, and nothing else."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
+from contextlib import ExitStack
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -216,6 +219,30 @@ def test_a_flood_keeps_no_machine_out(site: Site) -> None:
         assert site.enroll("wet1", token=token)["state"] == "signed"
     assert time.monotonic() - began < 100
     assert site.children["pki"].running
+
+
+def test_one_host_that_keeps_all_connections_keeps_nobody_out(site: Site) -> None:
+    """Where as many are connected as may be, room is made at the cost of who has the most."""
+    token = site.token("fair*")
+    with ExitStack() as kept:
+        other = kept.enter_context(logged_in(site, "127.0.0.1"))
+        for _ in range(520):
+            kept.enter_context(logged_in(site, "127.0.0.2"))
+        assert site.enroll("fair1", "--wait", "60s", token=token)["state"] == "signed"
+        other.sendall(b"SEND\ndestination:/topic/mcs.mcs.enrol\nreceipt:r\n\nx\0")
+        assert other.recv(4096).startswith(b"RECEIPT")
+
+
+def logged_in(site: Site, host: str) -> ssl.SSLSocket:
+    """A connection of a host's to the listener, which asks nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    address = "127.0.0.1", site.enrol_port
+    link = context.wrap_socket(socket.create_connection(address, 20, source_address=(host, 0)))
+    words = f"CONNECT\naccept-version:1.2\nlogin:{ENROL_LOGIN}\npasscode:{ENROL_LOGIN}\n\n\0"
+    link.sendall(words.encode())
+    assert link.recv(4096).startswith(b"CONNECTED")
+    return link
 
 
 def test_a_machine_can_say_nothing_else_there(site: Site) -> None:

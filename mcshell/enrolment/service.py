@@ -51,7 +51,7 @@ __all__ = ["EnrolmentService"]
 _MOST_UNVOUCHED: Final = 1000
 """Requests without a token that wait at once: anybody can make them."""
 _MOST_MACHINES: Final = 1 << 31
-_PATTERN = re.compile(r"[a-z0-9._@+*?\[\]!-]+")
+_PATTERN = re.compile(r"([a-z0-9._@+*?-]|\[!?[a-z0-9._@+-]+])+")
 _DIGITS: Final = 8
 _UNVOUCHED_FOR: Final = 7 * DAY
 

@@ -267,13 +267,19 @@ def test_a_pattern_signs_nobody_in_the_place_of_one_who_has_a_certificate(
     assert (one.digest, one.state) == (requests[0].digest, "signed")
 
 
-@pytest.mark.parametrize("matching", ["", "web 1", "wéb*", "web1;"])
+@pytest.mark.parametrize("matching", ["", "web 1", "wéb*", "web1;", "web[0-9", "web]", "web!"])
 def test_a_token_that_no_name_can_match_is_not_made(
     service: EnrolmentService, matching: str
 ) -> None:
     """A machine would hear of it first."""
     with pytest.raises(UsageError, match="matches no name"):
         token(service, matching)
+
+
+@pytest.mark.parametrize("matching", ["web[0-9]*", "web[!a-c]?.x", "[a-z_]1"])
+def test_a_token_is_made_for_a_set_of_letters(service: EnrolmentService, matching: str) -> None:
+    """Brackets that are whole are taken."""
+    assert token(service, matching).id
 
 
 def test_a_token_takes_its_pattern_in_capitals_too(service: EnrolmentService) -> None:

@@ -33,6 +33,7 @@ from mcshell.message import (
     made_id,
     run_id,
 )
+from mcshell.node.builtin.discovery import DISCOVERY
 from mcshell.pki import Authority
 from mcshell.wire.documents import strict_json
 from mcshell.wire.documents.approval import (
@@ -74,6 +75,7 @@ from mcshell.wire.documents.takeover import (
 from mcshell.wire.documents.turn import open_turn_of_node, open_turn_of_operator, seal_turn
 
 HOME = Path(mcshell.wire.__file__).parent
+SHIPPED = HOME.parents[1] / "agents"
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (HOME / "schemas").glob("*.json")}
 PROTOCOL = (HOME / "PROTOCOL.md").read_text()
 EXAMPLES = {
@@ -523,7 +525,7 @@ def test_the_example_of_bytes_holds():
     found = strict_json.loads(json.dumps(EXAMPLES["values"]).encode())
     assert found["bytes"] == b"\x00\xff"
     assert found["an object with the one key $base64"] == {"$base64": "AP8="}
-    assert set(EXAMPLES) == {*KINDS, "values"}
+    assert set(EXAMPLES) == {*KINDS, "values", "schema"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -559,3 +561,53 @@ def test_every_reason_is_in_the_text():
     """Each code with which a message is refused is named in PROTOCOL.md."""
     missing = [reason.value for reason in Reason if f"`{reason.value}`" not in PROTOCOL]
     assert not missing
+
+
+def by_the_text(path: Path, action: str) -> dict:
+    """What a proposal's `schema` is the digest of, read from a DDL by what the text says alone."""
+    document = json.loads(path.read_text())
+    entry = next(one for one in document["actions"] if one["action"] == action)
+    ours = entry.get("mcshell", {})
+    secret = sorted(ours.get("sensitive", []))
+    timeout = float(ours.get("timeout", document["metadata"]["timeout"]))
+    inputs = {
+        name: [
+            *(one.get("type", "any"), one.get("description", ""), one.get("optional", False)),
+            *(one.get("default"), one.get("validation"), one.get("maxlength", 0)),
+            *(one.get("list", []), name in secret),
+        ]
+        for name, one in entry["input"].items()
+    }
+    outputs = {
+        name: [one.get("type", "any"), one.get("description", "")]
+        for name, one in entry["output"].items()
+    }
+    flags = [timeout, ours.get("rerun_safe", False), ours.get("changes", True), secret]
+    title = [document["metadata"]["name"], action, entry.get("description", "")]
+    return {"action": title, "inputs": inputs, "mcshell": flags, "outputs": outputs}
+
+
+@pytest.mark.parametrize("path", [*SHIPPED.glob("*.json"), *builtin_dir().glob("*.json")], ids=str)
+def test_the_digest_of_a_schema_can_be_made_by_the_text(path):
+    """By the text's words alone the digest that a proposal names comes out as nodes make it, for what ships."""
+    for name, action in read(path).actions.items():
+        text = json.dumps(by_the_text(path, name), sort_keys=True)
+        assert hashlib.sha256(text.encode()).hexdigest() == action.digest, name
+
+
+def test_the_example_of_a_schema_is_that_of_the_proposal():
+    """The text shows a schema as it is written, and the example's proposal has its digest."""
+    shown = EXAMPLES["schema"]
+    assert shown == by_the_text(SHIPPED / "service.json", "restart")
+    digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+    assert EXAMPLES["proposal"]["schema"] == digest
+
+
+def test_what_every_operator_may_ask_is_told():
+    """Each input and output of `discovery` is named in the text, beside its action."""
+    about = PROTOCOL.partition("## Being a node")[2].partition("\n## ")[0]
+    told = dict(re.findall(r"^- `(\w+)` (.*?)(?=^- |^\n|\Z)", about, re.DOTALL | re.MULTILINE))
+    for action in DISCOVERY["actions"]:
+        names = [*action["input"], *action["output"]]
+        text = told[action["action"]]
+        assert [name for name in names if f"`{name}`" not in text] == [], action["action"]

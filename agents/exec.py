@@ -4,13 +4,12 @@ Nobody has this without a policy file of its own (`exec.policy`). The program ru
 user with the daemon's environment, less what is mcshell's own. Its process group is ended when
 time is up or the request is cancelled; a child that makes a session of its own escapes that, as it
 would from any shell. Of long output the first and the last half are in the reply; of a queued run
-the log has more, while it runs and afterwards (`job log`). Settings: `[agents.exec] max_output`
-(bytes a stream, 256 KiB).
+the log has more, while it runs and afterwards (`job log`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from mcshell.node.agent import Agent, AgentError, Call, run, text
 
@@ -18,9 +17,14 @@ MAX_OUTPUT = 256 * 1024
 
 
 class Exec(Agent):
-    """Programs, with their output and how they ended."""
+    """Programs, with their output and how they ended.
+
+    Attributes:
+        max_output: how much of each of a program's two streams a reply has, by default 256KiB.
+    """
 
     name = "exec"
+    settings: ClassVar = {"max_output": "size"}
 
     def run(self, call: Call) -> dict[str, Any]:
         """Run it; anything but exit code 0 is "failed", with all outputs in the reply."""

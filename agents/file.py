@@ -1,17 +1,5 @@
 """Files of a node: looked at (stat, checksum, a piece, the last lines), listed, fetched, put there.
 
-Settings, all optional:
-
-    [agents.file]
-    roots = ["/etc", "/var/log", "/usr/share"]   # what lies below these, and nothing else
-    deny = ["/etc/shadow*", …]                           # content that stays here (see DENY)
-    max_read = 524288                                    # bytes in one reply
-    write = ["/srv/app"]             # `put` writes below these; by default nowhere
-    max_file = 1073741824            # bytes of a file that `put` takes
-    parts_max = 4294967296           # bytes of all unfinished ones, in the node's state; a quarter is for others
-    parts_keep = 604800              # seconds after which one is given up that no chunk comes for
-    keep_free = 67108864             # bytes of a disk that are left alone
-
 Symbolic links are followed first and the file that is then held open is checked, so nothing can be
 swapped in between: open(2) with O_PATH (which neither blocks on a FIFO nor wakes a device), look at
 what /proc/self/fd says it is, and only then open that for reading. The node's own keys and state
@@ -32,7 +20,7 @@ import hashlib
 import heapq
 import os
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mcshell.node.agent import (
     Agent,
@@ -75,9 +63,28 @@ MAX_OFFSET = (1 << 63) - 1 - (1 << 30)  # the kernel's numbers have an end
 
 
 class File(Agent):
-    """Look below the roots, and write below those that are for it."""
+    """Look below the roots, and write below those that are for it.
+
+    Attributes:
+        roots: what lies below these is looked at, and nothing else; by default `/etc`, `/var/log` and
+            `/usr/share`.
+        deny: patterns of paths whose content stays here; by default those of the secrets that commonly lie
+            below the default roots.
+        max_read: how much of a file one reply has, by default 512KiB.
+        write: `put` writes below these; by default nowhere.
+        max_file: the largest file that `put` takes, by default 1GiB.
+        parts_max: how much room all unfinished files may take in the node's state, by default 4GiB; a quarter
+            is for others than who has some already.
+        parts_keep: after how long an unfinished one is given up that no chunk comes for, by default 7d.
+        keep_free: how much of a disk is left alone, by default 64MiB.
+    """
 
     name = "file"
+    settings: ClassVar = (
+        dict.fromkeys(("roots", "write"), "folders")
+        | {"deny": "words", "parts_keep": "length of time"}
+        | dict.fromkeys(("max_read", "max_file", "parts_max", "keep_free"), "size")
+    )
 
     def activate(self, node: NodeView) -> None:
         """Needs O_PATH and /proc, which is Linux."""

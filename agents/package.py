@@ -1,12 +1,5 @@
 """Software packages: dpkg and apt on Debian and its kin, rpm with dnf or yum on Red Hat's.
 
-Settings, all optional:
-
-    [agents.package]
-    provider = "apt"      # or "dnf", "yum"; default: whose database is there
-    root = "/"            # another root: a chroot, an image
-    lock_wait = "30"      # seconds to wait for another package manager (apt)
-
 No shell, no questions: configuration files that were changed by hand are kept.
 """
 
@@ -16,7 +9,7 @@ import contextlib
 import fnmatch
 import os
 import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.node.agent import (
     Agent,
@@ -49,9 +42,16 @@ Row = dict[str, Any]
 
 
 class Package(Agent):
-    """State, search and change of packages, whichever package manager the node has."""
+    """State, search and change of packages, whichever package manager the node has.
+
+    Attributes:
+        provider: `apt`, `dnf` or `yum`; by default the one whose database is there.
+        root: another root than `/`: a chroot, an image.
+        lock_wait: how long apt waits for another package manager, by default 30s.
+    """
 
     name = "package"
+    settings: ClassVar = {"provider": "text", "root": "text", "lock_wait": "length of time"}
 
     def activate(self, node: NodeView) -> None:
         """Needs a package database and the tools that read it."""

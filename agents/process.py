@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mcshell.node.agent import Agent, AgentError, Call, NodeView, Unavailable, found_in
 
@@ -24,6 +24,7 @@ class Process(Agent):
     """The process table and signals."""
 
     name = "process"
+    settings: ClassVar = {}
 
     def activate(self, node: NodeView) -> None:
         """Linux only: the actions read /proc."""

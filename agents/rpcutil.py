@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from mcshell.node.agent import VERSION, Agent, Call, lookup
 
@@ -28,6 +28,7 @@ class RpcUtil(Agent):
     """General actions that every node answers."""
 
     name = "rpcutil"
+    settings: ClassVar = {}
 
     def ping(self, call: Call) -> dict[str, Any]:
         """The node's clock, in whole seconds as MCollective gives it."""

@@ -1,19 +1,11 @@
-"""Services: systemd's units, or init scripts with service(8) and update-rc.d(8).
-
-Settings, all optional:
-
-    [agents.service]
-    provider = "systemd"  # or "sysv"; default: what runs this machine
-    scope = "system"      # or "user": the units of the daemon's own user
-    root = "/"            # sysv: another root with etc/init.d (not for enable and disable)
-"""
+"""Services: systemd's units, or init scripts with service(8) and update-rc.d(8)."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from mcshell.node.agent import (
     Agent,
@@ -34,9 +26,16 @@ Row = dict[str, Any]
 
 
 class Service(Agent):
-    """State and change of services, whichever service manager the node has."""
+    """State and change of services, whichever service manager the node has.
+
+    Attributes:
+        provider: `systemd` or `sysv`; by default what runs this machine.
+        scope: `system`, or `user` for the units of the daemon's own user.
+        root: sysv: another root with `etc/init.d` (not for enable and disable).
+    """
 
     name = "service"
+    settings: ClassVar = {"provider": "text", "scope": "text", "root": "text"}
 
     def activate(self, node: NodeView) -> None:
         """Needs systemd, or service(8) and init scripts."""

@@ -105,10 +105,25 @@ def attributes(cls: type) -> dict[str, str]:
     """What a class's docstring, or that of a class below it, says under `Attributes:`, by name."""
     found: dict[str, str] = {}
     for one in reversed(cls.__mro__):
-        lines = textwrap.dedent("    " + (one.__doc__ or "")).partition("Attributes:\n")[2]
-        items = re.findall(r"^(\w+): (.*(?:\n {4,}.*)*)", textwrap.dedent(lines), re.MULTILINE)
-        found |= {name: re.sub(r"\s+", " ", text) for name, text in items}
+        found |= _told(textwrap.dedent("    " + (one.__doc__ or "")))
     return found
+
+
+def agent_settings() -> dict[str, dict[str, str]]:
+    """What the agents that ship say of their settings, by agent and key; none of them is loaded."""
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted(shipped_dir().glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        classes = [one for one in tree.body if isinstance(one, ast.ClassDef)]
+        texts = [ast.get_docstring(one) or "" for one in classes if one.name.lower() == path.stem]
+        found[path.stem] = _told("".join(texts))
+    return found
+
+
+def _told(docstring: str) -> dict[str, str]:
+    lines = textwrap.dedent(docstring.partition("Attributes:\n")[2])
+    items = re.findall(r"^(\w+): (.*(?:\n {4,}.*)*)", lines, re.MULTILINE)
+    return {name: re.sub(r"\s+", " ", text) for name, text in items}
 
 
 def entry(name: str) -> str:
@@ -135,6 +150,7 @@ def settings() -> ReferencePage:
     groups = [_section(f"[{name}]", name, cls) for name, cls in SECTIONS.items()]
     groups.append(_section("[node.limits.AGENT]", "node.limits.AGENT", Limit))
     groups.append(_section("[pools.NAME]", "pools.NAME", Pool))
+    groups += [_of_agent(name, told) for name, told in agent_settings().items() if told]
     return ReferencePage(
         title="Settings",
         text=_SETTINGS,
@@ -168,9 +184,15 @@ _OTHERS: Final = (
     Entry(
         name="agents.NAME",
         about="a table",
-        text="An agent's own settings; what they are, the agent says.",
+        text="The settings of an agent of yours; what they are, the agent says.",
     ),
 )
+
+
+def _of_agent(agent: str, told: Mapping[str, str]) -> Group:
+    name = f"agents.{agent}"
+    entries = tuple(Entry(name=f"{name}.{k}", text=_sentence(text)) for k, text in told.items())
+    return Group(title=f"[{name}]", text=f"Of the agent `{agent}` on a node.\n", entries=entries)
 
 
 def _section(title: str, prefix: str, cls: type) -> Group:

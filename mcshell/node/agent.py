@@ -205,6 +205,11 @@ class Agent:
     """Base of all agents: one instance a node process, its methods called from many threads."""
 
     name: ClassVar[str] = ""
+    settings: ClassVar[Mapping[str, str] | None] = None
+    """The keys of its [agents.NAME], and what each is: a word of `agents.settings.KINDS`.
+
+    They are read, and others refused, before it is asked anything; None: it looks at them itself.
+    """
 
     def activate(self, node: NodeView) -> None:
         """Raise `Unavailable` with what is missing when this platform cannot serve the agent."""

@@ -217,7 +217,7 @@ def _host(
         collectives=settings.collective.member or (settings.collective.main,),
         private=(*secret_paths(settings), state),
         obeyed=obeyed_paths(settings),
-        settings=settings.agents,
+        settings=served.configure(settings.agents),
         pools=settings.node.serve,
         revocation=Revocation(credentials.verifier, state / "crl.pem", security.audit),
         audit_history=AuditHistory(security.audit.path),

@@ -205,6 +205,8 @@ class Reloader:
         verifier = load_verifier(new.pki)  # a list that is none is refused before anything changes
         known = SelfKnowledge.read(new)
         agents = read_agents(new, lambda: self._server.jobs, lambda: self._security.approvals)
+        if wrong := agents.wrong_settings(new.agents):
+            raise ConfigError(next(iter(wrong.values())))
         at_once, later = changed(self.settings, new, NODE)
         if load_credentials(new.pki).signer.certificate != self._credentials.signer.certificate:
             later.append("the certificate")
@@ -216,7 +218,7 @@ class Reloader:
         self._host.renew(
             facts=known.facts.facts,
             classes=known.classes,
-            settings=settings.agents,
+            settings=agents.configure(settings.agents),
             tells_all_files=settings.node.tell_files == "all",
             flaws=lambda: (
                 *self._security.approvals.flaws(self._host.identity),

@@ -26,6 +26,7 @@ from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.message import Request, Via, new_nonce
 from mcshell.node.agent import Agent, AgentError, Call
 from mcshell.node.agents.registry import load_agents
+from mcshell.node.agents.settings import read_settings
 from mcshell.node.system import LocalSystem
 from mcshell.values import dataclass
 
@@ -63,7 +64,7 @@ class TestNode:
         default_factory=lambda: frozenset(path.stem for path in shipped_dir().glob("*.json"))
     )
     collectives: tuple[str, ...] = ("mcs",)
-    configured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    configured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     counters: dict[str, Any] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: tuple[Path, ...] = ()
@@ -114,8 +115,8 @@ class AgentTester:
         self._loaded: dict[str, Agent] = {}
 
     def configure(self, agent: str, **settings: Any) -> None:
-        """Set the [agents.NAME] table."""
-        self.node.configured[agent] = settings
+        """Set the [agents.NAME] table, which the agent has as a node would give it; ConfigError if it is wrong."""
+        self.node.configured[agent] = read_settings(self._load(agent), settings)
 
     def ddl(self, agent: str) -> ddl.DDL:
         """The agent's DDL."""
@@ -128,12 +129,16 @@ class AgentTester:
 
     def load(self, name: str) -> Agent:
         """The agent, loaded by the node's own loader and activated."""
+        agent = self._load(name)
+        agent.activate(self.node)
+        return agent
+
+    def _load(self, name: str) -> Agent:
         if name not in self._loaded:
             served = load_agents([self.folder])
             service = served.get(name)
             assert service, f"agent {name}: {served.inactive.get(name, 'is not there')}"
             self._loaded[name] = service.agent
-        self._loaded[name].activate(self.node)
         return self._loaded[name]
 
     def module(self, name: str) -> Any:

@@ -19,6 +19,7 @@ from mcshell.docs import markdown, pages, reference
 from mcshell.errors import ExitCode, MCShellError, Reason, UsageError
 from mcshell.filters.values import MEANINGS, OPERATORS
 from mcshell.message import JOB_STATES, State
+from mcshell.node.agents.loading import load_agent
 from mcshell.node.store import job_table, records
 from tests.docs.conftest import build
 
@@ -92,6 +93,17 @@ def test_each_setting_says_what_it_means(cls: type) -> None:
     """A key without a meaning, and a meaning without a key, are found out; so is a key that is no field."""
     assert reference.attributes(cls).keys() == READERS[cls].keys()
     assert READERS[cls].keys() <= {one.name for one in fields(cls)}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in shipped_dir().glob("*.py")))
+def test_each_setting_of_an_agent_is_told(manual: Manual, name: str) -> None:
+    """The page has each key that the agent takes, with what it means, and no other."""
+    taken = load_agent(shipped_dir() / f"{name}.py").settings
+    assert reference.agent_settings()[name].keys() == taken.keys()
+    told = {
+        word for word in manual["reference/settings"].words if word.startswith(f"agents.{name}.")
+    }
+    assert told == {f"agents.{name}.{key}" for key in taken}
 
 
 def test_every_state_and_reason_and_code(manual: Manual) -> None:

@@ -83,6 +83,11 @@ BAD = {
         broken_agent,
         "agent echo does not load",
     ),
+    "an agent's setting": (
+        ("[node]\n", '[agents.file]\nwrite = ["app"]\n[node]\n'),
+        None,
+        "agent file is not served: agents.file.write: 'app' is no absolute path",
+    ),
     "facts that are none": (
         None,
         lambda f: (f.folder / "web1.yaml").write_text("a: [\n"),

@@ -111,6 +111,7 @@ def test_policies_facts_and_classes_of_other_files_count(fleet, manager, web1):
         ("[node]\n", '[node]\nagents = ["nowhere"]\n', "nowhere: No such file"),
         ('key = "web1.key"', 'key = "alice.key"', "alice.key"),
         ("[node]\n", '[node]\nidentity = "web2"\n', "node.identity is 'web2'"),
+        ("[node]\n", '[agents.file]\nwirte = "/srv"\n[node]\n', "unknown key agents.file.wirte"),
     ],
 )
 def test_a_configuration_that_is_broken_is_refused(fleet, manager, web1, old, new, why):

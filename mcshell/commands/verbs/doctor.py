@@ -342,7 +342,8 @@ def _agents(context: Context) -> Iterator[Finding]:
     base = settings.path.parent if settings.path else settings.state_dir
     source = FactSource(settings.node.facts, base)
     name = settings.node.identity or "doctor"
-    served.activate(Host(name, facts=source.facts, served=served, settings=settings.agents))
+    tables = served.configure(settings.agents)
+    served.activate(Host(name, facts=source.facts, served=served, settings=tables))
     for entry in served.inventory:
         name = entry["name"]
         service = served.get(name)

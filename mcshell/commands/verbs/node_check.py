@@ -54,7 +54,9 @@ def _wrong(settings: Settings) -> Iterator[str]:
         yield from Authorisation(Policies(folder), {}).flaws()
     elif settings.node.policies is None:
         yield f"policies: {folder} is not there, so that everything is denied"
-    yield from read_agents(settings, no_jobs, no_approvals).flaws()
+    agents = read_agents(settings, no_jobs, no_approvals)
+    agents.configure(settings.agents)
+    yield from agents.flaws()
     yield from SelfKnowledge.read(settings).flaws()
 
 

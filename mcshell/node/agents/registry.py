@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcshell.ddl.ddl_library import read
-from mcshell.errors import MCShellError, PluginError, Unavailable
+from mcshell.errors import ConfigError, MCShellError, PluginError, Unavailable
 from mcshell.node.agents.loading import load_agent
+from mcshell.node.agents.settings import read_settings
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from mcshell import ddl
     from mcshell.node.agent import Agent, NodeView
@@ -73,6 +74,29 @@ class AgentRegistry:
     def get(self, name: str) -> ServedAgent | None:
         """The active agent of that name."""
         return self._services.get(name)
+
+    def wrong_settings(self, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """What is wrong with the settings of agents, by the agent's name."""
+        found: dict[str, str] = {}
+        for name, service in self._services.items():
+            try:
+                read_settings(service.agent, tables.get(name, {}))
+            except ConfigError as error:
+                found[name] = str(error)
+        return found
+
+    def configure(self, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """The settings as the agents mean them; an agent whose settings are wrong is served no more."""
+        for name, error in self.wrong_settings(tables).items():
+            log.warning("agent %s is not served: %s", name, error)
+            del self._services[name]
+            self.inactive[name] = self.broken[name] = f"is not served: {error}"
+        self._refresh()
+        served = self._services
+        return {
+            name: read_settings(served[name].agent, table) if name in served else table
+            for name, table in tables.items()
+        }
 
     def activate(self, node: NodeView, known: Callable[[], None] | None = None) -> None:
         """Keep the agents that this platform can serve; note why the others cannot.

@@ -81,7 +81,7 @@ class Emulator:
             Host,
             served=served,
             collectives=settings.collective.member or (settings.collective.main,),
-            settings=settings.agents,
+            settings=served.configure(settings.agents),
             pools=settings.node.serve,
             revocation=Revocation(security.verifier, state / "crl.pem", security.audit),
             audit_history=AuditHistory(security.audit.path),

@@ -204,18 +204,18 @@ def _cron(text: str, after: datetime) -> Iterator[datetime]:
     return found
 
 
-def _wall(text: str) -> datetime:
+def _wall(text: str, name: str = "at") -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"at {text[:60]!r}: a wall time such as 2026-11-25T04:00 is meant"
+            f"{name} {text[:60]!r}: a wall time such as 2026-11-25T04:00 is meant"
         ) from None
     if moment.tzinfo is not None:
-        raise UsageError(f"at {text[:60]!r}: a wall time has no offset; the zone is tz")
+        raise UsageError(f"{name} {text[:60]!r}: a wall time has no offset; the zone is tz")
     if moment.year not in _YEARS:
         raise UsageError(
-            f"at {text[:60]!r}: a year from {_YEARS.start} to {_YEARS.stop - 1} is meant"
+            f"{name} {text[:60]!r}: a year from {_YEARS.start} to {_YEARS.stop - 1} is meant"
         )
     return moment
 
@@ -249,8 +249,10 @@ def _name(moment: float, zone: tzinfo) -> str:
     return f"{text}/2" if wall.fold else text
 
 
-def parse_at(text: str, now: float, zone: tzinfo) -> tuple[str, str | None]:
+def parse_at(text: str, now: float, zone: tzinfo, *, name: str = "at") -> tuple[str, str | None]:
     """Read `--at`: "tomorrow 04:00", "fri 22:30", "2026-11-25 04:00", "04:00", "+2h", "now".
+
+    `name` is what it was given as, for whoever has to look for it.
 
     Returns:
         The wall time, and the zone it is in where the text itself says so ("+2h" is so long from
@@ -267,7 +269,7 @@ def parse_at(text: str, now: float, zone: tzinfo) -> tuple[str, str | None]:
     here = datetime.fromtimestamp(now, zone).replace(tzinfo=None)
     day, _, clock = words.rpartition(" ")
     if _CLOCK.fullmatch(clock) is not None:
-        at = _time(clock, text)
+        at = _time(clock, text, name)
         today = datetime.combine(here.date(), at)
         # by the instant: within the hour that autumn has twice a later wall time may be over
         ahead = _instant(today, zone).timestamp() > now
@@ -279,9 +281,9 @@ def parse_at(text: str, now: float, zone: tzinfo) -> tuple[str, str | None]:
         datetime.fromisoformat(text.strip())
     except ValueError:
         raise UsageError(
-            f"at {text[:60]!r}: tomorrow 04:00, fri 22:30, 2026-11-25 04:00, 04:00 or +2h is meant"
+            f"{name} {text[:60]!r}: tomorrow 04:00, fri 22:30, 2026-11-25 04:00, 04:00 or +2h is meant"
         ) from None
-    return _wall(text.strip()).isoformat(), None
+    return _wall(text.strip(), name).isoformat(), None
 
 
 def _day(word: str, today: date, ahead: bool) -> date | None:  # noqa: FBT001 - private
@@ -294,13 +296,13 @@ def _day(word: str, today: date, ahead: bool) -> date | None:  # noqa: FBT001 - 
     return None
 
 
-def _time(clock: str, text: str) -> time:
+def _time(clock: str, text: str, name: str) -> time:
     found = _CLOCK.fullmatch(clock)
     assert found is not None, "asked before"
     try:
         return time(int(found[1]), int(found[2]), int(found[3] or 0))
     except ValueError:
-        raise UsageError(f"at {text[:60]!r}: there is no such time of day") from None
+        raise UsageError(f"{name} {text[:60]!r}: there is no such time of day") from None
 
 
 def _length(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcshell import schedule
+from mcshell.client.jobs.times import read_when
 from mcshell.errors import UsageError
 from mcshell.message import When
 
@@ -254,6 +256,13 @@ def test_what_is_no_time(text: str) -> None:
     """What is no time is refused with what was meant."""
     with pytest.raises(UsageError, match="at"):
         schedule.parse_at(text, NOW, VIENNA)
+
+
+@pytest.mark.parametrize("text", ["91d", "25:00", "2026-11-25T04:00+01:00", "1821-01-01 00:00"])
+def test_an_end_that_is_no_time_is_called_the_end(text: str) -> None:
+    """What `--until` was given is refused as `until`, not as the `at` that nobody wrote."""
+    with pytest.raises(UsageError, match=f"^until {re.escape(repr(text))}: "):
+        read_when({"every": 3600.0, "until": text}, NOW, 3600.0)
 
 
 @given(text=st.text(max_size=30))

@@ -523,7 +523,7 @@ class JobManager:
         now, length = time.time(), seconds_of(within) or 0.0
         if isinstance(from_, str):
             here = schedule.local_zone()
-            wall, own = schedule.parse_at(from_, now, here)
+            wall, own = schedule.parse_at(from_, now, here, name="from")
             from_ = schedule.instant(wall, schedule.zone_of(own or schedule.NODE, here))
         if replies is None:
             replies = self._finder.ask("forecast", {"from": from_, "within": length}, targeting)

@@ -92,7 +92,7 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
         late = LATE if at or cron or every else ttl
     until = said.get("until")
     if isinstance(until, str):
-        wall, own = schedule.parse_at(until, now, here)
+        wall, own = schedule.parse_at(until, now, here, name="until")
         until = schedule.instant(wall, schedule.zone_of(own or zone, local))
     if until is None and (cron or every):
         until = now + _RECURS_FOR

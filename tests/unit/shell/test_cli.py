@@ -50,6 +50,13 @@ def test_bad_options_before_the_verb(capsys: pytest.CaptureFixture[str]) -> None
     """What stands before the verb is checked as well."""
     for words, said in (
         (["--confg", "x"], "did you mean --config"),
+        (
+            ["--session", "friday", "ping"],
+            "mcshell: --session stands behind the verb, as in mcshell VERB",
+        ),
+        (["-I", "web01", "ping"], "mcshell: -I stands behind the verb"),
+        (["--timeout=3", "ping"], "mcshell: --timeout stands behind the verb"),
+        (["-Z", "ping"], "unknown option -Z"),
         (["-e"], "-e: a value is missing"),
         (["--format", "jsno", "agents"], "'jsno' is not one of"),
         (["-e", "agents", "doc"], "'doc' is one word too many"),

@@ -139,8 +139,7 @@ class ApprovalManager:
         from mcshell.client.jobs.finder import targeting_in  # noqa: PLC0415 - with pandas, for this alone
 
         meant = targeting if targeting is not None else targeting_in(others)
-        seconds = _TTL if ttl is None else seconds_of(ttl)
-        self._requester.check_ttl(seconds)
+        seconds = self._requester.ttl_of(seconds_of(ttl), _TTL)
         schema = self._ddls.get(agent).action(action)
         data = schema.check({**(inputs or {}), **others})
         meant = self._discovery.meant(meant)

@@ -234,7 +234,7 @@ class NodeSettings(Measured):
         max_skew: how far the clocks of others may be ahead.
         max_ttl: the longest time that a request may wait.
         retention: how long what was done is remembered.
-        register_every: how often it says of itself what it is.
+        register_every: how often it says of itself what it is; 0: never.
         tell_files: filters and the agent `file` tell what every user of the machine could look at
             (`public`), or whatever the daemon can (`all`).
         serve: the pools that it serves.

@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -51,9 +52,11 @@ def read_plan(
     collective: str,
     now: float,
     groups: GroupLookup = no_groups,
+    longest: float = math.inf,
 ) -> Plan:
     """Read a plan; `origin` is the file's name, for messages; `groups` gives the
-    nodes of an `@GROUP`, which the signed document has by their names.
+    nodes of an `@GROUP`, which the signed document has by their names; `longest` is the
+    ttl that nodes take (seconds).
 
     Raises:
         UsageError: what is no plan, with its place; an unknown action or input (InputError).
@@ -61,7 +64,7 @@ def read_plan(
     document = load(text, origin, _PLAN, groups)
     steps: list[Step] = []
     for part in document.parts("steps", _STEP):
-        steps.append(_step(part, ddls, steps))
+        steps.append(_step(part, ddls, steps, longest))
     if not steps:
         raise document.wrong("steps", "there are none")
     return Plan(
@@ -74,7 +77,7 @@ def read_plan(
     )
 
 
-def _step(part: Section, ddls: Library, before: list[Step]) -> Step:
+def _step(part: Section, ddls: Library, before: list[Step], longest: float) -> Step:
     if ("where" in part) == ("nodes" in part):
         raise part.wrong("where", "who is meant? Either where (a filter) or nodes (names)")
     agent, action, data = part.asked(ddls)
@@ -87,9 +90,19 @@ def _step(part: Section, ddls: Library, before: list[Step]) -> Step:
         nodes=part.names("nodes"),
         waves=_waves(part),
         stop=_stop(part),
-        ttl=part.seconds("ttl", _TTL),
+        ttl=_ttl(part, longest),
         gates=_gates(part, before),
     )
+
+
+def _ttl(part: Section, longest: float) -> float:
+    """How long its requests may wait: what every node refuses unheard would hold the plan up for ever."""
+    if "ttl" not in part:
+        return min(_TTL, longest)
+    ttl = part.seconds("ttl", _TTL)
+    if not 0 < ttl <= longest:
+        raise part.wrong("ttl", f"above 0 and at most {longest:g} s (node.max_ttl) is meant")
+    return ttl
 
 
 def _waves(part: Section) -> tuple[str, ...]:

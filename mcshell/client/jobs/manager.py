@@ -68,7 +68,6 @@ __all__ = ["JobManager", "JobReplies"]
 
 Rows: TypeAlias = "list[dict[str, Any]]"
 
-_TTL: Final = 7 * 86_400.0
 _POLL: Final = 0.05
 _QUIET: Final = 1.5
 _FEWER_JOBS: Final = (
@@ -135,7 +134,7 @@ class JobManager:
             data={**(inputs or {}), **others},
             targeting=targeting,
             via=Via.QUEUE,
-            ttl=_TTL if ttl is None else seconds_of(ttl) or 0.0,
+            ttl=self._requester.ttl_of(seconds_of(ttl)),
             timeout=seconds_of(timeout),
         )
         return self._hand_in(self._draft(ask, terms), ask, confirm)
@@ -383,7 +382,7 @@ class JobManager:
             via=Via.QUEUE,
             collective=old.targeting.collective or self._settings.collective.main,
             created=now,
-            expires=now + _TTL,
+            expires=now + self._requester.ttl_of(None),
             filter=Filter(),
             data=schema.redact(next(iter(each.values()))),
             options=noted({}),

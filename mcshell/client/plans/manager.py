@@ -125,6 +125,7 @@ class PlanManager:
             collective=self._settings.collective.main,
             now=time.time(),
             groups=group_lookup(lambda: self._settings),
+            longest=self._settings.node.max_ttl,
         )
         seal_plan(plan, self._credentials.signer)  # what cannot be sealed is no plan
         return plan

@@ -162,7 +162,7 @@ class Requester:
         data: dict[str, Any],
         confirm: Callable[[Preview], bool] | None,
     ) -> Replies:
-        self.check_ttl(ask.ttl)
+        self.ttl_of(ask.ttl)
         route(ask, 0)
         if ask.via is Via.POOL:
             pool = [f"pool:{self._pool(ask)}"]
@@ -204,14 +204,20 @@ class Requester:
             ask.targeting, ask.agent, lambda count: route(ask, count) is Via.BROADCAST
         )
 
-    def check_ttl(self, ttl: float | None) -> None:
-        """Refuse here (UsageError) what every node would refuse unheard: it would be `pending` to its end."""
+    def ttl_of(self, said: float | None, default: float = _DURABLE_TTL) -> float:
+        """How long a message may live, in seconds: what was said, else the default where nodes take that.
+
+        Raises:
+            UsageError: every node would refuse it unheard, and it would be `pending` to its end.
+        """
         most = self.settings.node.max_ttl
-        if ttl is not None and not 0 < ttl <= most:
+        ttl = min(default, most) if said is None else said
+        if not 0 < ttl <= most:
             raise UsageError(
                 f"a ttl of {ttl:g} s: above 0 and at most {most:g} s ({most / _DAY:g} d, "
                 "node.max_ttl) is meant"
             )
+        return ttl
 
     def confirmed(
         self, confirm: Callable[[Preview], bool], ask: RequestOptions, found: Discovered
@@ -319,7 +325,7 @@ class Requester:
         self, ask: RequestOptions, action: Action, data: dict[str, Any], names: list[str]
     ) -> Submission:
         """A durable request, as it is to be kept and as it is to be signed."""
-        ttl = _DURABLE_TTL if ask.ttl is None else ask.ttl
+        ttl = self.ttl_of(ask.ttl)
         record = self._record(ask, action, data, Via(ask.via or Via.QUEUE), ttl)
         request = self._hub.request_sender.request(record, data, ttl)
         return Submission(record=record, request=request, names=names, secret=data != record.data)
@@ -327,7 +333,7 @@ class Requester:
     def each(self, ask: RequestOptions, rows: Iterable[Mapping[str, Any]]) -> list[Replies]:
         """Ask a pool once for each row of inputs, all kept in one commit."""
         schema = self.ddls.get(ask.agent).action(ask.action)
-        self.check_ttl(ask.ttl)
+        self.ttl_of(ask.ttl)
         names = [f"pool:{self._pool(ask)}"]
         checked = [schema.check(row) for row in rows]
         trackers = self._hub.submit(
@@ -338,7 +344,7 @@ class Requester:
 
     def tasks(self, pool: str, ttl: float | None) -> PoolTasks:
         """The tasks of one pool, each of which may still run for `ttl` seconds (None: as `rpc`)."""
-        self.check_ttl(ttl)
+        self.ttl_of(ttl)
         asked = RequestOptions(agent=pool, action="", via=Via.POOL, ttl=ttl, pool=pool)
         target = f"pool:{self._pool(asked)}"
 

@@ -108,6 +108,16 @@ def test_a_task_that_is_denied_says_so_once(pool, fleet):
     assert wait_until(lambda: both("failed"), 60)
 
 
+def test_a_task_that_cannot_be_sent_is_no_fault_of_those_beside_it(pool, mark):
+    """Of tasks that are committed together only that one fails, with what is wrong with it."""
+    texts = ["one", "x" * 2**20, "two"]
+    rows = [{"file": str(mark), "text": text} for text in texts]
+    one, large, two = pool._tasks.submit("mark.again", rows)
+    assert (one.result(60)["text"], two.result(60)["text"]) == ("one", "two")
+    with pytest.raises(UsageError, match="nodes take 1048576"):
+        large.result(60)
+
+
 def test_what_the_ddl_refuses_is_not_sent(pool):
     """An unknown agent, action or input is one clear line at once, and the session has nothing of it."""
     for task, inputs, said in [

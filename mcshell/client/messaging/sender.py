@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from mcshell import interrupts
 from mcshell.client.store.records import OutgoingMessage
+from mcshell.errors import UsageError
 from mcshell.message import Filter, Request, Via
 from mcshell.wire import destinations
-from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_request
+from mcshell.wire.documents.envelope import CERTIFICATE, MAX_BODY, SIGNATURE, seal_request
 from mcshell.wire.documents.job import seal_job
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class RequestSender:
             tracker.sent(names, at)
         outgoing: list[OutgoingMessage] = []
         digests: list[SignedDigest] = []
-        sealed: Iterable[OutgoingMessage] = (self.seal(key, one) for key, one in requests)
+        sealed: Iterable[OutgoingMessage] = (self._new(key, one) for key, one in requests)
         if tracker is not None and not self._session.holds:
             # Another process takes the replies, perhaps at once, and goes by what the file says.
             sealed = list(sealed)
@@ -128,16 +129,25 @@ class RequestSender:
         `inputs` are those of single targets, in place of the request's.
         """
         if request.via is Via.POOL:
-            return [self.seal(name, request) for name in names]
+            return [self._new(name, request) for name in names]
         told = inputs or {}
         return [
-            self.seal(name, _to(replace(request, data=told.get(name, request.data)), name))
+            self._new(name, _to(replace(request, data=told.get(name, request.data)), name))
             for name in names
         ]
 
     def job(self, job: Job) -> SealedMessage:
         """Sign a job's document."""
         return seal_job(job, self._signer)
+
+    def _new(self, key: str, request: Request) -> OutgoingMessage:
+        """Sign it; UsageError where it is larger than nodes take: they would refuse it unheard."""
+        sealed = self.seal(key, request)
+        if (size := len(sealed.body)) > MAX_BODY:
+            raise UsageError(
+                f"the request cannot be sent: {size} bytes, and nodes take {MAX_BODY} (files go by cp)"
+            )
+        return sealed
 
     def seal(self, key: str, request: Request) -> OutgoingMessage:
         """Sign a request to one target, or to `*`."""

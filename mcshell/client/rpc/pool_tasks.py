@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import forking, interrupts
 from mcshell.client.messaging.tracker import CLOCK_LOOK
-from mcshell.errors import ExecutorClosed, MCShellError, TaskError
+from mcshell.errors import ExecutorClosed, MCShellError, TaskError, UsageError
 from mcshell.message import State
 
 if TYPE_CHECKING:
@@ -255,14 +255,21 @@ class PoolTasks:
             if not tasks:
                 return
             self._watch(one for one, _submission in tasks)
-            try:
-                self._hub.submit([one for _future, one in tasks])
-            except Exception as error:  # nothing of it is there: it is each future's
-                if not isinstance(error, MCShellError):
-                    log.exception("%d tasks could not be handed in", len(tasks))
-                self._news.put(partial(self._failed, [one for one, _ in tasks], error))
+            self._hand_in(tasks)
             for one, _submission in tasks:
                 one.submission = None
+
+    def _hand_in(self, tasks: list[tuple[PoolFuture, Submission]]) -> None:
+        try:
+            self._hub.submit([one for _future, one in tasks])
+        except Exception as error:  # nothing of it is there: it is each future's
+            if isinstance(error, UsageError) and len(tasks) > 1:
+                for one in tasks:  # what is wrong with one of them is no fault of the others
+                    self._hand_in([one])
+                return
+            if not isinstance(error, MCShellError):
+                log.exception("%d tasks could not be handed in", len(tasks))
+            self._news.put(partial(self._failed, [one for one, _ in tasks], error))
 
     def _watch(self, futures: Iterable[PoolFuture]) -> None:
         lapses = self._lapses

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CERTIFICATE",
     "CRL",
+    "MAX_BODY",
     "RULE",
     "SIGNATURE",
     "TURN",
@@ -60,7 +61,7 @@ __all__ = [
 
 SIGNATURE: Final = "mcs-signature"
 CERTIFICATE: Final = "mcs-certificate"
-_MAX_BODY: Final = 1 << 20
+MAX_BODY: Final = 1 << 20
 TURN: Final = "turn"
 RULE: Final = "rule"
 CRL: Final = "crl"
@@ -86,7 +87,7 @@ class SealedMessage:
 class BodyLimits:
     """What is taken at all: `max_body` in bytes, `max_depth` in levels, the others in seconds."""
 
-    max_body: int = _MAX_BODY
+    max_body: int = MAX_BODY
     max_depth: int = strict_json.MAX_DEPTH
     max_skew: float = 60.0
     max_ttl: float = 180 * 86_400.0
@@ -114,7 +115,7 @@ def kind_of(body: bytes) -> str:
 
     Whose it is, and whether it is one, is for `open_turn`, `open_rule` or the CA's key to say.
     """
-    if len(body) > _MAX_BODY or body.startswith(_OTHERS):
+    if len(body) > MAX_BODY or body.startswith(_OTHERS):
         return ""
     if not any(mark in body for mark in _MARKS):
         return ""

@@ -174,6 +174,23 @@ def test_background_prints_the_id_and_the_replies_are_found_later(fleet: Fleet) 
     assert found["stats"]["targets"] == 3
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ping -I ghost",
+        "inventory ghost",
+        "cp local ghost:/srv/local",
+        "cp ghost:/etc/hosts got",
+        "propose rpcutil ping -I ghost",
+    ],
+)
+def test_whoever_is_named_and_silent_is_4_for_each_verb(fleet: Fleet, line: str) -> None:
+    """Names stand in other places than -I too: the exit code says the same of them."""
+    (fleet.folder / "local").write_text("text")
+    done = fleet.cli(*line.split(), "-t", "3")
+    assert done.returncode == 4, done.stdout + done.stderr
+
+
 def test_a_script_on_standard_input_runs_line_by_line(fleet: Fleet) -> None:
     """`mcshell` without a terminal reads lines; a silent node does not stop it, its code stays."""
     script = "# who\nfind --senders\nrpc rpcutil ping -I ghost -t 3 --senders; agents --senders\n"

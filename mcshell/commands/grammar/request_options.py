@@ -38,6 +38,11 @@ class InventoryOptions(TargetsOptions, RowsOptions, OutputOptions):
     node: str | None = word("NODE", "only this node, in full", nargs="?")
     follow: bool = flag("--follow", "with --jsonl: a line for each registration, until Ctrl-C")
 
+    @property
+    def named(self) -> bool:
+        """NODE is named as those of -I are."""
+        return self.node is not None or super().named
+
 
 class RpcOptions(
     TargetsOptions, AskingOptions, RowsOptions, OutputOptions, ActionOptions, InputsOptions

@@ -45,7 +45,8 @@ def propose(context: Context, options: ProposeOptions) -> Table:
         inputs=data,
         targeting=wanted,
     )
-    return _brought(status, f"others look at it and sign: mcshell approve {status.digest[:_SHOWN]}")
+    note = f"others look at it and sign: mcshell approve {status.digest[:_SHOWN]}"
+    return _brought(status, note, discovered=not options.named)
 
 
 def proposals(context: Context, options: ProposalsOptions) -> Table:
@@ -115,7 +116,7 @@ def _quoted(words: str) -> str:
     return json.dumps(words, ensure_ascii=False)
 
 
-def _brought(status: ProposalStatus, note: str) -> Table:
+def _brought(status: ProposalStatus, note: str, *, discovered: bool = True) -> Table:
     replies = status.replies
     assert replies is not None, "it was brought"
     entries = replies.entries()
@@ -130,5 +131,5 @@ def _brought(status: ProposalStatus, note: str) -> Table:
         for one in entries
     ]
     heard = any(one.reply is not None for one in entries)
-    code = submitted_code(replies.stats, discovered=True, heard=heard)
+    code = submitted_code(replies.stats, discovered=discovered, heard=heard)
     return Table(_COLUMNS, rows, code, (note,), ids=("proposal",), quiet=("reason",))

@@ -46,16 +46,19 @@ def cp(context: Context, options: CopyOptions) -> Table:
     *sources, target = options.places
     there, origin = remote(target), [remote(one) for one in sources]
     if there is not None and sources and not any(origin):
-        return _table(_put(context, options, sources, *there), options)
+        options = _narrowed(options, there[0])
+        return _table(_put(context, options, sources, there[1]), options)
     if there is None and len(origin) == 1 and origin[0] is not None:
-        return _table(_get(context, options, *origin[0], Path(target)), options)
+        nodes, path = origin[0]
+        options = _narrowed(options, nodes)
+        copies = _get(context, options, path, Path(target), alone=bool(_PLAIN.fullmatch(nodes)))
+        return _table(copies, options)
     raise UsageError("cp SOURCE… NODE:PATH, or cp NODE:PATH DIR (PATH is absolute)")
 
 
 def _put(
-    context: Context, options: CopyOptions, sources: Sequence[str], nodes: str, path: str
+    context: Context, options: CopyOptions, sources: Sequence[str], path: str
 ) -> list[FileCopy]:
-    options = _narrowed(options, nodes)
     asked = PutOptions(
         mode=options.mode,
         owner=options.owner,
@@ -79,14 +82,12 @@ def _put(
 
 
 def _get(
-    context: Context, options: CopyOptions, nodes: str, path: str, folder: Path
+    context: Context, options: CopyOptions, path: str, folder: Path, *, alone: bool
 ) -> list[FileCopy]:
     said = {name: getattr(options, name) for name in ("mode", "owner", "group", "via", "ttl")}
     for name, one in {**said, "noop": options.noop, "background": options.background}.items():
         if one:
             raise UsageError(f"cp NODE:PATH DIR: --{name} is for what goes to nodes")
-    alone = bool(_PLAIN.fullmatch(nodes))
-    options = _narrowed(options, nodes)
     patience = PATIENCE if options.timeout is None else options.timeout
     asked = PutOptions(rate=options.rate, patience=patience)
     client = context.client(options.session)

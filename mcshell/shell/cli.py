@@ -18,10 +18,10 @@ from mcshell.commands.context import Context
 from mcshell.commands.grammar.options import OutputOptions
 from mcshell.commands.grammar.parser import help_text
 from mcshell.commands.grammar.values import FORMATS, Form
-from mcshell.commands.grammar.verbs import BEFORE, VERBS
+from mcshell.commands.grammar.verbs import misplaced
 from mcshell.commands.output.result import INTERNAL, INTERRUPTED, exit_code
 from mcshell.commands.run import run
-from mcshell.errors import MachineError, MCShellError, UsageError, did_you_mean
+from mcshell.errors import MachineError, MCShellError, UsageError
 from mcshell.shell.streams import StandardStreams, fault_of, writing
 from mcshell.values import dataclass
 from mcshell.version import VERSION
@@ -157,19 +157,10 @@ def _read(words: list[str]) -> _Start:
         elif option in ("-h", "--help"):
             start.help = True
         else:
-            raise UsageError(_misplaced(option))
+            raise UsageError(misplaced(option))
     if start.form is not None:
         _check_form(start.form)
     return start
-
-
-def _misplaced(option: str) -> str:
-    """What is wrong with an option before the verb: it stands behind it, or is none."""
-    if any(
-        option in one.flags for verb in VERBS.values() for one in verb.kind.arguments().values()
-    ):
-        return f"{option} stands behind the verb, as in mcshell VERB {option} ..."
-    return f"unknown option {option}{did_you_mean(option, BEFORE)}"
 
 
 def _check_form(name: str) -> None:

@@ -20,7 +20,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -33,14 +32,14 @@ if TYPE_CHECKING:
     from mcshell.ddl.ddl_library import Library
     from mcshell.filters.nodes import GroupLookup
 
-__all__ = ["read_plan"]
+__all__ = ["TTL", "read_plan"]
 
 _PLAN: Final = ("plan", "revision", "collective", "steps")
 _STEP: Final = ("step", "ask", "inputs", "where", "nodes", "after", "waves", "stop", "ttl")
 _NEEDS: Final = re.compile(r"ok|done|(?:100|[1-9]\d?)%")
 _SHARE: Final = re.compile(r"(?=.*[1-9])\d{1,6}%?")
 _REST: Final = "rest"
-_TTL: Final = 3600.0
+TTL: Final = 3600.0
 
 
 def read_plan(
@@ -52,11 +51,10 @@ def read_plan(
     collective: str,
     now: float,
     groups: GroupLookup = no_groups,
-    longest: float = math.inf,
+    ttl: float = TTL,
 ) -> Plan:
-    """Read a plan; `origin` is the file's name, for messages; `groups` gives the
-    nodes of an `@GROUP`, which the signed document has by their names; `longest` is the
-    ttl that nodes take (seconds).
+    """Read a plan; `origin` is the file's name, for messages; `groups` gives the nodes of an
+    `@GROUP`, which are signed by name; `ttl` is that of a step that says none.
 
     Raises:
         UsageError: what is no plan, with its place; an unknown action or input (InputError).
@@ -64,7 +62,7 @@ def read_plan(
     document = load(text, origin, _PLAN, groups)
     steps: list[Step] = []
     for part in document.parts("steps", _STEP):
-        steps.append(_step(part, ddls, steps, longest))
+        steps.append(_step(part, ddls, steps, ttl))
     if not steps:
         raise document.wrong("steps", "there are none")
     return Plan(
@@ -77,7 +75,7 @@ def read_plan(
     )
 
 
-def _step(part: Section, ddls: Library, before: list[Step], longest: float) -> Step:
+def _step(part: Section, ddls: Library, before: list[Step], ttl: float) -> Step:
     if ("where" in part) == ("nodes" in part):
         raise part.wrong("where", "who is meant? Either where (a filter) or nodes (names)")
     agent, action, data = part.asked(ddls)
@@ -90,19 +88,9 @@ def _step(part: Section, ddls: Library, before: list[Step], longest: float) -> S
         nodes=part.names("nodes"),
         waves=_waves(part),
         stop=_stop(part),
-        ttl=_ttl(part, longest),
+        ttl=part.seconds("ttl", ttl),
         gates=_gates(part, before),
     )
-
-
-def _ttl(part: Section, longest: float) -> float:
-    """How long its requests may wait: what every node refuses unheard would hold the plan up for ever."""
-    if "ttl" not in part:
-        return min(_TTL, longest)
-    ttl = part.seconds("ttl", _TTL)
-    if not 0 < ttl <= longest:
-        raise part.wrong("ttl", f"above 0 and at most {longest:g} s (node.max_ttl) is meant")
-    return ttl
 
 
 def _waves(part: Section) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from mcshell import interrupts
 from mcshell.client.arguments import checks_methods
 from mcshell.client.discovery.groups import group_lookup
 from mcshell.client.discovery.targeting import Targeting, seconds_of
-from mcshell.client.documents.plan_file import read_plan
+from mcshell.client.documents.plan_file import TTL, read_plan
 from mcshell.client.documents.reader import read_text
 from mcshell.client.plans.gates import cut, in_order, named, said
 from mcshell.client.plans.runner import PlanRun, WaveSender, results_of
@@ -116,7 +116,7 @@ class PlanManager:
 
     def read(self, path: str | Path) -> Plan:
         """Read a plan's file (`documents.plan_file`); UsageError says what is wrong, and where."""
-        where = expanded(path)
+        where, most = expanded(path), self._settings.node.max_ttl
         plan = read_plan(
             read_text(where),
             str(path),
@@ -125,8 +125,12 @@ class PlanManager:
             collective=self._settings.collective.main,
             now=time.time(),
             groups=group_lookup(lambda: self._settings),
-            longest=self._settings.node.max_ttl,
+            ttl=min(TTL, most),
         )
+        for step in plan.steps:
+            if step.ttl > most:  # every node would refuse it unheard, and the plan never end
+                text = f"{path}: {step.name}: ttl: {step.ttl:g} s, and nodes take {most:g} s (node.max_ttl)"
+                raise UsageError(text)
         seal_plan(plan, self._credentials.signer)  # what cannot be sealed is no plan
         return plan
 

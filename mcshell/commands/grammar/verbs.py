@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
+from mcshell.errors import did_you_mean
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "Face",
     "Verb",
     "begins_verb",
+    "misplaced",
     "offered",
     "said_here",
 ]
@@ -220,3 +222,12 @@ def said_here(option: str, known: Container[str] | None = None) -> str:
     meant = _ELSEWHERE.get(option, "")
     first = meant.split(" ")[0].rstrip(",")
     return f" (here: {meant})" if meant and (known is None or first in known) else ""
+
+
+def misplaced(option: str) -> str:
+    """What is wrong with an option before the verb: it stands behind it, or is none."""
+    if any(
+        option in one.flags for verb in VERBS.values() for one in verb.kind.arguments().values()
+    ):
+        return f"{option} stands behind the verb, as in mcshell VERB {option} ..."
+    return f"unknown option {option}{did_you_mean(option, BEFORE)}"

@@ -19,6 +19,7 @@ LEFT_OUT = (
     *(
         "broker/move.py",
         "node/emulator",
+        "node/testing.py",
         "client/files",
         "client/mcollective",
         "client/plans",

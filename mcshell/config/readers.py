@@ -1,6 +1,6 @@
-"""Reads a setting's value: what a file or the environment gives gets its type.
+"""Reads one setting's value: what a file or the environment gives becomes its type.
 
-Each takes the raw value (text from the environment) and raises ValueError.
+Each reader takes the raw value (text, when it came from the environment) and raises ValueError.
 """
 
 from __future__ import annotations

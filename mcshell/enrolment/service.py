@@ -2,12 +2,12 @@
 
 By itself it signs what a token vouches for that has not ended, is not used up, and is for that kind
 and such a name. It never does for operators, nor for a name that has a certificate, or had one that was
-taken back, nor for a broker's host: no token makes a machine one that is there. A request that came
-twice is answered twice, and counts once.
+taken back, nor for a broker's host: whoever has a token must not be able to become a machine that is there. A request that came
+twice is answered twice, and counts once: an answer may be lost on its way.
 
 A certificate is renewed for the node whose key it is, once less than half of its life is left, or at once
-where its CA signs no more: what vouches is the certificate, with the request's signature by its key. Who
-repeats another's request gains nothing.
+where its CA signs no more: what vouches is the certificate, with the request's own signature by its key. Who repeats another's request
+has nothing of it but that the node has a newer certificate.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class EnrolmentService:
     def answer(
         self, message: EnrolmentMessage, request: EnrolmentRequest
     ) -> tuple[EnrolmentAnswer, EnrolmentMessage]:
-        """Do as `receive` with one that was opened."""
+        """Do as `receive` with one that was opened: `request` is what it asks."""
         now = time.time()
         if request.renews is not None:
             return self._renewed(message, request, now)
@@ -205,6 +205,7 @@ class EnrolmentService:
             return f"a certificate of {name} was revoked"
         if "valid" in statuses:
             return f"{name} has a certificate"
+        # whoever has a certificate of a host's name is that host to TLS
         return f"a broker serves at {name}" if self._authority.serves(name) else ""
 
     def _by_hand(self, request: EnrolmentRequest) -> str:

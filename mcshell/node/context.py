@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityContext:
-    """What decides about requests and conversations, for all nodes of a process."""
+    """What decides about requests and conversations alike, for all nodes of a process."""
 
     controller: AdmissionController
     verifier: Verifier
@@ -88,7 +88,7 @@ def open_security(
 
 
 def _name_plugins() -> None:
-    """Log which plugins of distributions it obeys, and which it cannot know."""
+    """Log which plugins of distributions this node obeys, and which it cannot know."""
     for plugin in plugins.installed():
         named = (plugin.distribution, plugin.kind, plugin.name)
         if plugin.kind in ("authoriser", "audit"):
@@ -99,7 +99,7 @@ def _name_plugins() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One identity: what signs for it, how its replies are written and sent."""
+    """One identity: who it is, what signs for it, how its replies are written and sent."""
 
     host: Host
     signer: Signer
@@ -119,5 +119,5 @@ class NodeContext:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The first and last identity."""
+        """The first and the last of the identities."""
         return min(self.nodes), max(self.nodes)

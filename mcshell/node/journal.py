@@ -1,4 +1,4 @@
-"""What became of late requests, for whoever asks: in memory, bounded.
+"""What became of the requests of late, for whoever asks: in memory, bounded.
 
 The audit file keeps everything; this answers `seen` and the counters without reading it.
 """
@@ -33,14 +33,14 @@ class Journal:
         self.started = time.time()
         self.counts: Counter[str] = Counter()
         self.junk: Counter[str] = Counter()
-        """How many were refused unanswered, by `errors.Reason`."""
+        """How many messages were refused unanswered, by reason (`errors.Reason`)."""
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._refused: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._passed: OrderedDict[str, float] = OrderedDict()
 
     def note(self, requestid: str, state: str, **more: Any) -> None:
-        """Note where a request stands; the first note of it is its arrival."""
+        """Note where a request stands now; the first note of it counts as its arrival."""
         now = time.time()
         with self._lock:
             entry = self._seen.get(requestid)
@@ -85,7 +85,7 @@ class Journal:
             ]
 
     def passed(self, requestid: str) -> None:
-        """Note that a request's filter does not match this node."""
+        """Note that a request was for others: its filter does not match this node."""
         with self._lock:
             self.counts["passed"] += 1
             self._passed[requestid] = time.time()

@@ -1,4 +1,4 @@
-"""How a subject is written where a broker looks for it.
+"""How a certificate's subject is written where a broker looks for it.
 
 RabbitMQ knows a certificate by its common name, ActiveMQ by the whole subject as Java writes it: the
 last part first, a comma and a space between, quotes around what has special characters. What Java
@@ -52,7 +52,7 @@ class CertificateSubject:
 
 
 def subject_of(name: x509.Name) -> CertificateSubject | None:
-    """What brokers make of one; None where it has no common name, two, or no text."""
+    """What brokers make of a subject; None where it has no common name, two, or no text."""
     if any(not isinstance(part.value, str) for part in name):
         return None
     common = [str(part.value) for part in name.get_attributes_for_oid(NameOID.COMMON_NAME)]

@@ -143,7 +143,7 @@ class Listeners:
     keeping: threading.RLock = field(default_factory=threading.RLock)
 
     def forget(self, question: str) -> None:
-        """Drop the answers to a question from now on."""
+        """Have the answers to a question dropped from now on."""
         self.forgotten[question] = None
         while len(self.forgotten) > _FORGOTTEN:
             self.forgotten.popitem(last=False)
@@ -161,7 +161,7 @@ class Listeners:
                 self.digests.pop(request, None)
 
     def get(self, requestid: str) -> ReplyListener | RequestTracker | None:
-        """Whoever waits for replies about a question or request now."""
+        """Whoever waits for the replies about a question or a request now."""
         return self.trackers.get(requestid) or self.questions.get(requestid)
 
     def enter(self, entered: Iterable[tuple[str, LedgerEntry]]) -> None:

@@ -1,6 +1,6 @@
-"""What was asked before: the own session's requests, then of every session file here.
+"""What was asked before: the own session's requests, then those of every session file here.
 
-`inputs_again` gives what one asked as arguments of another.
+`inputs_again` gives what one of them asked as arguments for the next.
 """
 
 from __future__ import annotations

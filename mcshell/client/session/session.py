@@ -120,7 +120,7 @@ class Session:
             )
 
     def queues(self, collectives: Iterable[str]) -> list[str]:
-        """Where replies to what is asked in these come in."""
+        """Where the replies to what is asked in these come in: a queue in each."""
         caller = self.store.meta("caller") or ""
         return [destinations.reply(one, caller, self.address) for one in collectives]
 
@@ -133,7 +133,7 @@ class Session:
         return f"<Session {self.name}, {'held' if self.holds else 'followed'}>"
 
     def _found(self, caller: str, collective: str) -> None:
-        """Write whose a new file is: caller, collective, address."""
+        """Write into a new file whose it is: caller, collective and address."""
         name = self.path.stem
         address = f"{name}-{secrets.token_hex(3)}" if name.startswith(_SCRATCH) else name
         about = {"caller": caller, "collective": collective, "address": address}
@@ -233,21 +233,21 @@ class Session:
         return self._lock is not None
 
     def yield_to(self, other: str) -> None:
-        """Give the queue to another machine; keep the file open."""
+        """Give up the queue to another machine, but keep the file open."""
         if self._lock is not None:
             self._note_holder(other)
             self._lock.close()
             self._lock = None
 
     def _note_holder(self, holder: str) -> None:
-        """Write who has the queue, for others: what is so is so on a full disk too."""
+        """Write down who has the queue, for others to read: what is so is so on a full disk too."""
         try:
             self.store.set_meta("holder", holder)
         except MachineError as error:
             log.warning("session %s: %s", self.name, error)
 
     def save(self, name: str) -> None:
-        """Give the session a name, under which it is kept.
+        """Give the session a name, under which it is found again and kept.
 
         Raises:
             SessionError: the name is taken, this process does not hold the session, or another one
@@ -270,7 +270,7 @@ class Session:
         self._saved()
 
     def close(self) -> None:
-        """Close the file; the next process may have the session."""
+        """Close the file and let the next process have the session."""
         if self._lock is not None:
             self._note_holder("")
         self.store.close()
@@ -387,7 +387,7 @@ def remove(state_dir: Path, name: str) -> None:
 
 
 def delete(path: Path) -> None:
-    """Delete a file whose lock is held, and all beside it."""
+    """Delete a file whose lock is held, with all that is beside it."""
     for gone in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", BESIDE))):
         gone.unlink(missing_ok=True)
     path.with_suffix(".lock").unlink(missing_ok=True)

@@ -157,7 +157,7 @@ def _table(columns: Mapping[str, str], told: JobsTold, options: Options) -> Tabl
 
 
 def show(context: Context, options: JobOptions) -> Replies:
-    """All about a job: its document, newest runs, what the last answered."""
+    """All about one job: its document, its newest runs, what the last one answered."""
     wanted, client = _asked(context, options)
     return client.jobs.show(options.job, **wanted)
 
@@ -178,7 +178,7 @@ def edit(context: Context, options: EditOptions) -> Replies:
 
 
 def pause(context: Context, options: JobOptions) -> Replies:
-    """Have a job start no more until resumed; a row a node."""
+    """Have a job start no more until it is resumed; a row a node."""
     wanted, client = _asked(context, options)
     return client.jobs.pause(options.job, **wanted)
 
@@ -202,7 +202,7 @@ def cancel(context: Context, options: JobOptions) -> Replies:
 
 
 def _asked(context: Context, options: JobOptions) -> tuple[dict[str, Any], Client]:
-    """Whom to ask about a job: whom the line names, else who has it."""
+    """Whom to ask about a job: those that the line names, else those that have it."""
     found = targeting(context, options)
     wanted: dict[str, Any] = {"timeout": options.timeout}
     if narrowed(found):

@@ -27,6 +27,8 @@ LEFT_OUT = (
         "client/approvals.py",
         "client/executor.py",
     ),
+    *("broker/config/rights_in_force.py", "commands/verbs/pki_serve.py"),
+    *(f"enrolment/{one}.py" for one in ("decision", "programs", "serving")),
     *("client/analysis/plots.py", "client/rpc/pool_tasks.py", "client/rpc/stored.py"),
     "commands/output/incident.py",
     *(
@@ -39,7 +41,7 @@ LEFT_OUT = (
     ),
 )
 """What of the package no node wants: whole documents, what rolls it out, the notebook and the demo with its
-emulated nodes, and of the client what is of an operator's desk. `commands.light.left_out` says so to who asks
+emulated nodes, the CA's service, and of the client what is of an operator's desk. `commands.light.left_out` says so to who asks
 for it. The client's other modules are small, and `doctor` looks with them."""
 
 

@@ -85,7 +85,7 @@ class AuditFile:
 
     @property
     def behind(self) -> bool:
-        """Whether something is lost, or only in the reserve."""
+        """Whether something is lost, or only in the reserve, since it could be written last."""
         return bool(self._lost or self._kept)
 
     def to_sync(self) -> int | None:
@@ -191,7 +191,7 @@ class AuditFile:
                 self._open(name)
 
     def _name_now(self) -> str:
-        """The name of the file that we write to: it may have been moved."""
+        """What the file is called that we write to: it may have been moved away."""
         try:
             name = Path(f"/proc/self/fd/{self._file}").readlink().name
             return name.removesuffix(" (deleted)")
@@ -203,7 +203,7 @@ class AuditFile:
         return b"" if self._reserve is None else self._reserve.kept
 
     def _take_up_reserve(self) -> None:
-        """Go on after what an earlier process has left in the reserve."""
+        """Go on after what an earlier process has left in the reserve and not in the file."""
         assert self._reserve is not None or not self._kept
         last = self._kept.rstrip(b"\n").rpartition(b"\n")[2]
         found = linked(last) if last else None

@@ -1,4 +1,4 @@
-"""The files of an audit log: itself, those that rotation left, the reserve."""
+"""The files of one audit log: itself, those that rotation has left beside it, the reserve."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 __all__ = ["RESERVE", "end_of", "log_files", "newest_rotated"]
 
 RESERVE: Final = ".reserve"
-"""To its name."""
+"""Beside a log, under its name and this."""
 _ROTATED: Final = re.compile(r"[.-][0-9][0-9._-]*(?:\.gz)?\Z")
 _LINE = 1 << 26
 _BLOCK: Final = 64 * 1024
 
 
 def log_files(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Names and lines of a log's files that hold anything, as in the chain.
+    """The names and lines of a log's files that hold anything, in the order of the chain.
 
     Raises:
         OSError: one cannot be read.
     """
     rotated = sorted((first, one) for one in _rotated(path) if (first := _first(one)))
-    for one in (*(one for _, one in rotated), path):
+    for one in (*(one for _first_line, one in rotated), path):
         if one.stat().st_size:
             with _opened(one) as file:
                 yield one.name, _lines(file)
@@ -47,7 +47,7 @@ def log_files(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
 
 
 def newest_rotated(path: Path) -> tuple[str, Head, bytes] | None:
-    """The file before an empty one: name, head and what is torn behind; None without any.
+    """The file before an empty one: its name, its head and what is torn behind; None without any.
 
     Raises:
         OSError: one cannot be read.
@@ -65,7 +65,7 @@ def newest_rotated(path: Path) -> tuple[str, Head, bytes] | None:
 
 
 def end_of(file: int, size: int) -> tuple[Head | None, bytes]:
-    """The chain's last line in a file, and what follows; None, and a torn line, of none."""
+    """The last line of the chain in a file, and what follows it; None, and a torn line, of none."""
     block = _BLOCK
     while block < size:
         text = os.pread(file, block, size - block)
@@ -105,7 +105,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """A file's lines; OSError with its name for a damaged one."""
+    """The lines of a file; raises OSError with its name for one that is packed, and damaged."""
     try:
         while (line := file.readline(_LINE + 1)) and len(line) <= _LINE:
             yield line
@@ -116,7 +116,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _first(path: Path) -> int:
-    """The number of the chain's first line in a file; 0 where there is none."""
+    """The number of the first line of the chain in a file; 0 where there is none."""
     with _opened(path) as file:
         links = (linked(line.rstrip(b"\n")) for line in _lines(file))
         return next((link[0] for link in links if link is not None), 0)

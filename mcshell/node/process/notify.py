@@ -38,7 +38,7 @@ def socket_address(text: str) -> str | None:
 
 
 def watchdog_period(environ: MutableMapping[str, str], pid: int) -> float | None:
-    """Seconds within which the manager wants a sign of life; None: it wants none."""
+    """Seconds within which the manager wants a sign of life of this process; None: it wants none."""
     text = environ.get("WATCHDOG_USEC", "")
     meant = environ.get("WATCHDOG_PID", "")
     if not text.isascii() or not text.isdigit() or meant not in ("", str(pid)):
@@ -61,7 +61,7 @@ def message(**values: str) -> bytes:
 
 
 class ServiceManager:
-    """Who has started us and wants to know how we are; told from any thread.
+    """Whoever has started us and wants to know how we are; may be told from any thread.
 
     `period` is in seconds: so often at least it wants `alive` (None: never).
     """
@@ -90,7 +90,7 @@ class ServiceManager:
         return cls(address, period)
 
     def ready(self) -> None:
-        """It serves: after its start or a reload."""
+        """The service serves: after its start, and after a reload."""
         self._tell(READY="1")
 
     def status(self, text: str) -> None:

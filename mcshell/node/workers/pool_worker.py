@@ -70,7 +70,7 @@ def check_pools(settings: Settings, identity: str) -> tuple[str, ...]:
 
 @dataclass(slots=True)
 class _Held:
-    """One at work; `delivery` is the newest of it."""
+    """A message that is being worked on; `delivery` is the newest of it."""
 
     item: QueueItem
     delivery: Delivery
@@ -79,7 +79,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What a slot brings back: whose result, and how it came out."""
+    """What a slot brings back: whose result it is, and how it came out."""
 
     key: Key
     outcome: Outcome
@@ -87,17 +87,17 @@ class _Done:
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """Where a node's actions bring results (`ReplySink`)."""
+    """Where the actions of one node bring their results (a `ReplySink`)."""
 
     node: Node
     done: Callable[[_Done], None]
 
     def working(self, request: Request, state: State) -> None:
-        """A request takes its time."""
+        """Say that a request takes its time."""
         self.node.reply_sender.working(request, state)
 
     def final(self, request: Request, outcome: Outcome) -> None:
-        """Bring a result to the thread that owns the messages."""
+        """Bring a result back to the thread that owns the messages."""
         self.done(_Done((self.node.host.identity, request.id), outcome))
 
 

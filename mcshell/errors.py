@@ -6,6 +6,7 @@
     ├── UsageError              a line, option or argument that means nothing here
     │   ├── FilterError         a filter that does not parse
     │   ├── InputError          an input that the action's DDL refuses
+    │   ├── ClientClosed        a client after its end
     │   ├── ExecutorClosed      a task for an executor that takes no more
     │   └── ForkedClient        a client in a child of the process that made it
     ├── ConfigError             a setting, a file or a key that cannot be used
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentError",
     "BodyError",
+    "ClientClosed",
     "ConfigError",
     "ConnectError",
     "ConnectionLost",
@@ -163,6 +165,21 @@ class ExecutorClosed(UsageError, RuntimeError):
     """A task for an executor that takes no more: RuntimeError's too, as `concurrent.futures` has it."""
 
 
+class MachineError(MCShellError):
+    """What this machine has of streams, folders and files cannot be used: full, closed, read-only."""
+
+    exit_code = ExitCode.MACHINE
+
+
+class ClientClosed(UsageError, MachineError):
+    """A client that is asked something after its end: MachineError's too, for who goes on without its files."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self) -> None:
+        super().__init__("this client is closed; mcshell.connect() makes another")
+
+
 class ForkedClient(UsageError):
     """A client that was opened before a fork, in the child: it is the parent's."""
 
@@ -197,12 +214,6 @@ class Stopped(KeyboardInterrupt):
     def _render_traceback_(self) -> list[str]:
         """One line in IPython, as for all errors of ours."""
         return [_rendered(self)]
-
-
-class MachineError(MCShellError):
-    """What this machine has of streams, folders and files cannot be used: full, closed, read-only."""
-
-    exit_code = ExitCode.MACHINE
 
 
 class StorageError(MachineError):

@@ -59,6 +59,8 @@ class FileKind:
     after the commit, so a row may come twice, and must then do no harm.
 
     `loses`: it is only a cache, and that is lost with it. One that is damaged is set aside, and begun anew.
+
+    `closed` makes what is raised where it is asked after its end, for whoever does not know the file.
     """
 
     name: str
@@ -69,6 +71,7 @@ class FileKind:
     pragmas: Sequence[str] = ()
     timeout: float = 10.0
     loses: str = ""
+    closed: Callable[[], MCShellError] | None = None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -104,6 +107,7 @@ class Database:
         self._process = forking.generation()
         self._lock = threading.RLock()
         self._durable = True
+        self._closed = False
         self._queue: list[_WriteTicket] = []
         self._led = False
         self._waiting = threading.Lock()
@@ -148,6 +152,7 @@ class Database:
     def close(self) -> None:
         """Close the file; nobody may be at work in it any more."""
         with self._turn:
+            self._closed = True
             try:
                 self._keep_in_place()
             except (sqlite3.Error, OSError, MCShellError) as error:
@@ -210,7 +215,7 @@ class Database:
             try:
                 return self._connection.execute(query, values).fetchall()
             except sqlite3.Error as error:
-                raise MachineError(f"{self.path} cannot be read: {self._found(error)}") from error
+                raise self._failed(MachineError, "read", error) from error
 
     @contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -279,7 +284,12 @@ class Database:
     def _unwritten(self, error: sqlite3.Error) -> MCShellError:
         """What to raise when nothing could be written."""
         kind = StorageError if self.hindered or is_storage_fault(error) else MachineError
-        return kind(f"{self.path} cannot be written: {self._found(error)}")
+        return self._failed(kind, "written", error)
+
+    def _failed(self, kind: type[MCShellError], what: str, error: sqlite3.Error) -> MCShellError:
+        if self._closed and self._kind.closed is not None:
+            return self._kind.closed()
+        return kind(f"{self.path} cannot be {what}: {self._found(error)}")
 
     def _found(self, error: sqlite3.Error) -> str:
         """What SQLite says, and where the file is damaged, what to do."""

@@ -35,7 +35,7 @@ from mcshell.client.pki import pki_of
 from mcshell.client.rpc.interactive_run import BackgroundRequests
 from mcshell.client.rpc.requester import Requester
 from mcshell.ddl.ddl_library import Library, builtin_dir, shipped_dir
-from mcshell.errors import Stopped, UsageError
+from mcshell.errors import ClientClosed, Stopped, UsageError
 from mcshell.filters.nodes import canonical
 from mcshell.message import State, Via
 from mcshell.wire.credentials import connector, load_credentials
@@ -269,7 +269,7 @@ class Client:
     def _check_open(self) -> None:
         forking.check(self._process)
         if self._open.closed:
-            raise UsageError("this client is closed; mcshell.connect() makes another")
+            raise ClientClosed
 
     def __enter__(self) -> Self:
         """Use it in a with statement."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
 import pytest
 
 from mcshell.client.store.records import OutgoingMessage, RequestRecord
-from mcshell.errors import UsageError
+from mcshell.errors import ClientClosed, MCShellError, UsageError
 from mcshell.message import Filter, State, Via, new_nonce
 from mcshell.wire.documents.envelope import digest_of
 from tests.peers.processes import wait_until
@@ -215,3 +216,29 @@ def test_a_closed_client_says_so(fleet, state):
     with pytest.raises(UsageError, match="this client is closed"):
         client.rpc("rpcutil", "ping")
     assert "cert=" in repr(client)
+
+
+def test_what_a_closed_client_had_open_says_so_too(fleet, state):
+    """Its jobs, files, plans, proposals and session, and who waits for it in a thread, hear that it is closed."""
+    said: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            client.rpc("rpcutil", "ping", nodes=["ghost1"], timeout=2)
+        except MCShellError as error:
+            said.append(error)
+
+    with fleet.client(state=state) as client:
+        calls = (
+            *(client.jobs.list, client.jobs.forecast, lambda: client.jobs.cancel("restart")),
+            *(client.plans.list, client.approvals.list, lambda: client.files.list("/etc")),
+            lambda: client.session.save("kept"),
+        )
+        waiting = threading.Thread(target=ask)
+        waiting.start()
+        assert wait_until(lambda: len(client.requests()) == 1, 60)
+    waiting.join(60)
+    for call in calls:
+        with pytest.raises(ClientClosed, match="this client is closed"):
+            call()
+    assert [type(error) for error in said] == [ClientClosed]

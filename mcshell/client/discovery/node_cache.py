@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import orjson
 
 from mcshell.client.discovery.known_matches import KnownMatches
+from mcshell.errors import ClientClosed
 from mcshell.filters.data import answer
 from mcshell.message import Filter
 from mcshell.private import private_folder
@@ -67,6 +68,7 @@ KNOWN: Final = FileKind(
     take_over={"nodes": _LEARN.replace(">=", ">"), "surveys": _SURVEY},
     shared=True,
     loses="nodes that are down are not known until they are heard of",
+    closed=ClientClosed,
 )
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mcshell.errors import ClientClosed
 from mcshell.sqlite import FileKind
 
 __all__ = ["SESSION"]
@@ -123,4 +124,5 @@ SESSION: Final = FileKind(
     # A body of 200 KB is a quarter of the pages, and of the calls that write them.
     pragmas=("page_size=16384",),
     shared=True,
+    closed=ClientClosed,
 )

@@ -14,8 +14,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell import interrupts, table
-from mcshell.client.arguments import checks_methods
-from mcshell.client.discovery.targeting import RequestOptions, Targeting, seconds_of, targeting_of
+from mcshell.client.arguments import Duration, checks_methods, seconds_of
+from mcshell.client.discovery.targeting import RequestOptions, Targeting, targeting_of
 from mcshell.errors import NoTargets, Reason, Rejected, UsageError
 from mcshell.message import Approval, Proposal, Via, new_nonce
 from mcshell.values import dataclass
@@ -113,9 +113,9 @@ class ApprovalManager:
         action: str,
         /,
         *,
-        ttl: float | str | None = None,
+        ttl: Duration | None = None,
         why: str = "",
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         inputs: Mapping[str, Any] | None = None,
         targeting: Targeting | None = None,
         **others: Any,
@@ -171,7 +171,7 @@ class ApprovalManager:
         digest: str,
         *,
         confirm: Callable[[ProposalStatus], bool] | None = None,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
     ) -> ProposalStatus:
         """Sign a yes to a proposal, and bring it to its nodes; `confirm` is shown it before.
 
@@ -200,7 +200,7 @@ class ApprovalManager:
         digest: str,
         *,
         via: str = "queue",
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         confirm: Callable[[Preview], bool] | None = None,
     ) -> Replies:
         """Ask for what was proposed, of its nodes, as its author.
@@ -224,7 +224,7 @@ class ApprovalManager:
             confirm,
         )
 
-    def show(self, digest: str, *, timeout: float | str | None = None) -> ProposalStatus:
+    def show(self, digest: str, *, timeout: Duration | None = None) -> ProposalStatus:
         """One proposal, by the first digits of its digest.
 
         Raises:
@@ -243,12 +243,12 @@ class ApprovalManager:
             raise UsageError(f"proposal {whole[:_SHOWN]}: {found}")
         return found
 
-    def statuses(self, *, timeout: float | str | None = None) -> Sequence[ProposalStatus]:
+    def statuses(self, *, timeout: Duration | None = None) -> Sequence[ProposalStatus]:
         """The proposals that have not ended, the oldest first; raises as `told` does."""
         return self.told(timeout=timeout)[0]
 
     def told(
-        self, *, timeout: float | str | None = None
+        self, *, timeout: Duration | None = None
     ) -> tuple[Sequence[ProposalStatus], Sequence[str]]:
         """The same, and a line for whatever nodes name and is left out: nobody's, or no more its author's.
 
@@ -266,7 +266,7 @@ class ApprovalManager:
         left += [f"{name} names proposals that it does not show" for name in sorted(false)]
         return sorted(found, key=lambda one: one.proposal.created), left
 
-    def list(self, *, timeout: float | str | None = None) -> pd.DataFrame:
+    def list(self, *, timeout: Duration | None = None) -> pd.DataFrame:
         """The same, a row each."""
         found = self.statuses(timeout=timeout)
         return table.frame(
@@ -287,7 +287,7 @@ class ApprovalManager:
         action: str,
         sealed: SealedMessage,
         about: Proposal,
-        timeout: float | str | None,
+        timeout: Duration | None,
     ) -> Replies:
         return self._requester.ask(
             RequestOptions(
@@ -300,7 +300,7 @@ class ApprovalManager:
             )
         )
 
-    def _kept(self, timeout: float | str | None) -> _Having:
+    def _kept(self, timeout: Duration | None) -> _Having:
         """Which proposals the nodes have, with who has each; raises NoTargets, where there are none."""
         having: _Having = {}
         nobody: list[NoTargets] = []
@@ -328,7 +328,7 @@ class ApprovalManager:
         self,
         digest: str,
         having: Mapping[str, Sequence[str]],
-        timeout: float | str | None,
+        timeout: Duration | None,
         false: set[str] | None = None,
     ) -> ProposalStatus | str:
         """One proposal from any of these nodes that shows it truly, or why none does.

@@ -8,15 +8,20 @@ from __future__ import annotations
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from functools import cache, wraps
 from numbers import Integral, Real
 from os import PathLike
 from types import FunctionType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
+from mcshell import config
 from mcshell.errors import UsageError, on_one_line
 
-__all__ = ["checks_arguments", "checks_methods"]
+__all__ = ["Duration", "checks_arguments", "checks_methods", "patience_of", "seconds_of"]
+
+Duration: TypeAlias = float | str | timedelta
+"""A length of time as a program gives it: seconds, text like "30s", or a timedelta."""
 
 Kinds = dict[str, "Kinds | None"]
 """The names of the types that a value may have; of a list, with those of what is in it."""
@@ -49,6 +54,7 @@ _OR = re.compile(r" \| (?![^\[]*\])")
 """Between two types, and not within the brackets of one."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def checks_methods(kind: type[T]) -> type[T]:
@@ -66,7 +72,7 @@ def checks_methods(kind: type[T]) -> type[T]:
     return kind
 
 
-def checks_arguments(call: Callable[..., T]) -> Callable[..., T]:
+def checks_arguments(call: Callable[P, T]) -> Callable[P, T]:
     """A function that raises UsageError where an argument is not what its annotation says."""
     inner: Any = call
     while hasattr(inner, "__wrapped__"):
@@ -80,7 +86,7 @@ def checks_arguments(call: Callable[..., T]) -> Callable[..., T]:
     rest = code.co_varnames[place] if code.co_flags & _VARARGS else ""
 
     @wraps(call)
-    def checked(*args: Any, **named: Any) -> T:
+    def checked(*args: P.args, **named: P.kwargs) -> T:
         for name, value in zip(names, args, strict=False):
             _check(name, value, said.get(name))
         for name, value in named.items():
@@ -123,7 +129,8 @@ def _fits(value: Any, kinds: Kinds) -> bool:
         return "None" in kinds
     names = {base.__name__ for base in type(value).__mro__}
     for kind, of in kinds.items():
-        one = kind in _MANY and isinstance(value, str | bytes)  # else it is its letters
+        # Else it is its letters, or the names of its columns.
+        one = kind in _MANY and (isinstance(value, str | bytes) or hasattr(value, "columns"))
         if kind in names or (not one and isinstance(value, _ALIKE.get(kind, ()))):
             within = value if of and isinstance(value, list | tuple | set) else ()
             return of is None or all(_fits(each, of) for each in _each_type(within))
@@ -142,3 +149,28 @@ def _words(kinds: Kinds) -> str:
         for kind, of in kinds.items()
         if kind != "None"
     )
+
+
+def seconds_of(value: Duration | None) -> float | None:
+    """Read a duration: seconds, a timedelta, or text like "30s".
+
+    A number may be numpy's, and a timedelta pandas': they are what a notebook computes with.
+    """
+    found: Any = value
+    if found is None:
+        return None
+    if isinstance(found, timedelta):
+        found = found.total_seconds()
+    elif not isinstance(found, int) and isinstance(found, Real):
+        found = float(found)
+    if not isinstance(found, int | float | str):
+        raise UsageError(f"{on_one_line(reprlib.repr(value))} is no duration (such as 10s or 24h)")
+    try:
+        return config.seconds(found)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def patience_of(value: Duration | None) -> float | None:
+    """How long to wait, as `seconds_of` reads it; what is left of a time may be less than nothing."""
+    return value if isinstance(value, int | float) else seconds_of(value)

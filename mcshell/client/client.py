@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from mcshell import config, forking, interrupts, table
 from mcshell.client import default
-from mcshell.client.arguments import checks_arguments, checks_methods
+from mcshell.client.arguments import Duration, checks_arguments, checks_methods, seconds_of
 from mcshell.client.discovery.inventory_pool import InventoryPool
 from mcshell.client.discovery.methods import Discovered, Finder
 from mcshell.client.discovery.node_cache import NodeCache
@@ -23,7 +23,7 @@ from mcshell.client.discovery.targeting import (
     RequestOptions,
     Targeting,
     asked_collective,
-    seconds_of,
+    names_of,
     targeting_of,
     via_of,
 )
@@ -76,7 +76,7 @@ table.at_first(_register_accessor)
 
 @checks_arguments
 def connect(
-    url: str | None = None, *, session: str | None = None, config_file: Path | None = None
+    url: str | None = None, *, session: str | None = None, config_file: Path | str | None = None
 ) -> Client:
     """Connect to the fleet's broker with the configuration and the environment.
 
@@ -342,10 +342,10 @@ class Client:
         *,
         via: str | None = None,
         pool: str | None = None,
-        ttl: float | str | None = None,
-        timeout: float | str | None = None,
+        ttl: Duration | None = None,
+        timeout: Duration | None = None,
         batch: int | str | None = None,
-        batch_sleep: float | str = 0.0,
+        batch_sleep: Duration = 0.0,
         max_failures: int | str | None = None,
         canary: int | str | None = None,
         wait: bool = True,
@@ -418,7 +418,7 @@ class Client:
         /,
         *,
         pool: str | None = None,
-        ttl: float | str | None = None,
+        ttl: Duration | None = None,
     ) -> list[Replies]:
         """Ask a pool once for each row of inputs, all kept in one commit; returns at once.
 
@@ -438,7 +438,7 @@ class Client:
         self._check_open()
         return self._requester.each(ask, rows)
 
-    def pool_tasks(self, pool: str, *, ttl: float | str | None = None) -> PoolTasks:
+    def pool_tasks(self, pool: str, *, ttl: Duration | None = None) -> PoolTasks:
         """What an `Executor` stands on: the tasks that this session has for a pool; raises UsageError."""
         self._check_open()
         return self._requester.tasks(pool, seconds_of(ttl))
@@ -451,7 +451,7 @@ class Client:
         data: Any = None,
         *,
         collective: str | None = None,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
     ) -> Conversation:
         """Open a conversation with one node: an ordered two-way channel for many turns.
 
@@ -552,7 +552,7 @@ class Client:
         return found
 
     @interrupts.call()
-    def causes_each(self, nodes: Iterable[str], request: str | None = None) -> list[list[Cause]]:
+    def causes_each(self, nodes: Any, request: str | None = None) -> list[list[Cause]]:
         """Why there is no reply of each of these nodes, the most likely cause first.
 
         Takes a request as `replies` does; without one it is for each the newest that was for it, or,
@@ -562,7 +562,7 @@ class Client:
             SessionError: there is no such request, or several.
         """
         self._check_open()
-        nodes = list(nodes)
+        nodes = names_of(nodes)
         about: dict[str | None, list[str]] = {}
         for node in dict.fromkeys(nodes):
             about.setdefault(request or self._unanswered(node), []).append(node)
@@ -581,16 +581,16 @@ class Client:
         row = next(rows, None)
         return None if row is not None and row.state is State.OK else request
 
-    def explain(self, node: str | Iterable[str], request: str | None = None) -> pd.DataFrame:
+    def explain(self, node: Any, request: str | None = None) -> pd.DataFrame:
         """Say why there is no reply of a node: a DataFrame of `causes`, the most likely first.
 
-        Of several nodes each row begins with its `sender`.
+        Of several nodes (as `nodes=` takes them) each row begins with its `sender`.
         """
         from mcshell.client.explain.causes import columns  # noqa: PLC0415 - only to explain
 
         if isinstance(node, str):
             return table.frame(columns(self.causes(node, request)))
-        names = list(node)
+        names = names_of(node)
         found = list(zip(names, self.causes_each(names, request), strict=True))
         senders = [name for name, causes in found for _cause in causes]
         every = columns([one for _name, causes in found for one in causes])

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from mcshell.client import default
+from mcshell.client.arguments import patience_of
 from mcshell.client.client import Client, connect
 from mcshell.errors import UsageError
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
+    from mcshell.client.arguments import Duration
     from mcshell.client.rpc.pool_tasks import PoolFuture
 
 __all__ = ["Executor"]
@@ -49,7 +51,7 @@ class Executor(concurrent.futures.Executor):
         client: Client | None = None,
         *,
         session: str | None = None,
-        ttl: float | str | None = None,
+        ttl: Duration | None = None,
     ) -> None:
         """Open it.
 
@@ -102,7 +104,7 @@ class Executor(concurrent.futures.Executor):
         rows: Iterable[Mapping[str, Any]],
         /,
         *,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Hand in a task for each row of inputs, all or none; gives their results, in that order.
 
@@ -115,7 +117,8 @@ class Executor(concurrent.futures.Executor):
             TaskError: at the first that did not come out well; what has not gone out is cancelled.
             TimeoutError: the same, when the time is over.
         """
-        end = None if timeout is None else time.monotonic() + timeout
+        patience = patience_of(timeout)
+        end = None if patience is None else time.monotonic() + patience
         futures = self._tasks.submit(task, rows)
         return self._results(futures, end)
 
@@ -135,7 +138,7 @@ class Executor(concurrent.futures.Executor):
         """
         return self._tasks.futures()
 
-    def flush(self, timeout: float | None = None) -> bool:
+    def flush(self, timeout: Duration | None = None) -> bool:
         """Wait (seconds) until the broker has all that was submitted; whether it has.
 
         Then the work goes on though this machine be switched off, and its results wait in the session's queue.
@@ -143,7 +146,7 @@ class Executor(concurrent.futures.Executor):
         Raises:
             Stopped: Ctrl-C; it goes out all the same.
         """
-        return self._tasks.flush(timeout)
+        return self._tasks.flush(patience_of(timeout))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as its base has it
         """Take no more; what was submitted is committed when this returns.

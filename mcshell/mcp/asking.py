@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mcshell.client.discovery.targeting import RequestOptions, seconds_of
+from mcshell.client.arguments import seconds_of
+from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.errors import UsageError
 from mcshell.mcp.reading import refusal, replies_document, targeting, when
 from mcshell.mcp.results import one_line, part

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from datetime import timedelta
 from queue import Empty, SimpleQueue
 
 import pytest
@@ -113,7 +114,7 @@ def test_nobody_answers(talkers):
             client.open("n1", "Not This")
         talk = client.open("n1", "echo", timeout=WAIT)
         with pytest.raises(TurnTimeout):
-            talk.receive(0.1)
+            talk.receive("100ms")
         with pytest.raises(InputError, match="taken"):
             talk.send("x" * MAX_DATA)
         with pytest.raises(InputError):
@@ -217,7 +218,7 @@ def test_a_key_that_is_away_for_a_while_loses_no_turn(own, agent, who):
         agent.stop()
         talk.send("kept")
         with pytest.raises(TurnTimeout, match=why):
-            talk.receive(3)
+            talk.receive(timedelta(seconds=3))
         agent.start()
         agent.add(key)
         assert talk.receive(WAIT) == "kept"

@@ -7,6 +7,7 @@ import os
 import threading
 from collections import Counter
 from concurrent.futures import CancelledError, as_completed, wait
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,7 +63,7 @@ def test_each_future_has_the_result_of_its_own_task(pool, mark):
 def test_map_gives_results_in_the_order_of_its_rows(pool, mark):
     """Rows of inputs go in, results come out in their order; one wrong row and nothing is sent."""
     rows = [{"file": str(mark), "text": str(number)} for number in range(20)]
-    assert [one["text"] for one in pool.map("mark.again", rows, timeout=60)] == [
+    assert [one["text"] for one in pool.map("mark.again", rows, timeout=timedelta(minutes=1))] == [
         str(number) for number in range(20)
     ]
     with pytest.raises(InputError):
@@ -143,7 +144,7 @@ def test_cancel_says_whether_it_will_run(idle, session, mark):
     with idle.client(session=session) as client:
         pool = Executor("marks", client)
         gone = pool.submit("mark.once", file=str(mark))
-        assert pool.flush(30)
+        assert pool.flush("30s")
         assert not gone.cancel()
         client._hub.outbox.stop()  # nothing goes out any more
         kept = pool.submit("mark.once", file=str(mark))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +51,8 @@ def test_rows_know_their_request(client: Client) -> None:
     assert everyone["cause"]["web1"] == client.explain("web1", asked.requestid)["cause"][0]
     assert set(everyone["cause"]["ghost":]) == set(causes["cause"])
     assert df.mco.ok.mco.explain().empty
+    for nodes in (df, df.set_index("sender"), asked):  # never the names of its columns
+        assert set(client.explain(nodes, asked.requestid)["sender"]) == {"web1", "web2", "ghost"}
     assert list(df.mco.flat()["value.a"].dropna()) == [1, 1]
     assert list(df.set_index("sender").mco.silent.index) == ["ghost"]
     again = df.set_index("sender")["lag"].mco.rpc("echo", "say", timeout=30)
@@ -58,6 +61,17 @@ def test_rows_know_their_request(client: Client) -> None:
         pd.concat([df, again]).mco.replies()
     with pytest.raises(UsageError, match="no column 'requestid'"):
         df[["sender"]].mco.ledger()
+
+
+@pytest.mark.parametrize("length", ["20s", timedelta(seconds=20), pd.Timedelta("20s"), 20])
+def test_every_wait_takes_a_length_of_time(client: Client, length: Any) -> None:
+    """Text, a timedelta and seconds say how long arrivals, turns, tasks and forecasts may take."""
+    asked = client.rpc("echo", "say", text="x", nodes=["web1"], timeout=length, wait=False)
+    assert [row.state for row in asked.arrivals(length)] == ["ok"]
+    begin = datetime.now(UTC)
+    assert list(client.jobs.forecast(begin, length, nodes=["web1"])["sender"]) == []
+    with pytest.raises(UsageError, match=r"^from_ .* a datetime that has a zone$"):
+        client.jobs.forecast(begin.replace(tzinfo=None), length, nodes=["web1"])
 
 
 def test_the_silent_are_asked_at_once(client: Client) -> None:

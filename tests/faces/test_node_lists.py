@@ -43,7 +43,7 @@ def client(fleet: Fleet) -> Iterator[Client]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in fleet.environ.items():
             patch.setenv(name, value)
-        with mcshell.connect(config_file=fleet.config) as made:
+        with mcshell.connect(config_file=str(fleet.config)) as made:
             yield made
 
 

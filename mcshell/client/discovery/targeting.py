@@ -8,12 +8,10 @@ import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
-from datetime import timedelta
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mcshell import config
+from mcshell.client.arguments import Duration, seconds_of
 from mcshell.errors import UsageError, on_one_line
 from mcshell.message import Filter, Via
 from mcshell.values import dataclass
@@ -35,7 +33,6 @@ __all__ = [
     "narrowed",
     "put_of",
     "route",
-    "seconds_of",
     "share",
     "targeting_of",
     "via_of",
@@ -239,7 +236,7 @@ def targeting_of(
     one: bool = False,
     collective: str | None = None,
     source: str = "broadcast",
-    discovery_timeout: float | str | None = None,
+    discovery_timeout: Duration | None = None,
 ) -> Targeting:
     """Build a targeting from plain Python values.
 
@@ -336,28 +333,10 @@ def _words(name: str, value: Any, meant: str) -> tuple[str, ...]:
     if value is None:
         return ()
     several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    several = several and not hasattr(value, "columns")  # a DataFrame's elements are their names
     words = tuple(value) if several else (value,)
     for word in words:
         if not isinstance(word, str):
-            raise UsageError(f"{name} {word!r}: text is meant, such as {meant!r}")
+            shown = on_one_line(reprlib.repr(word))
+            raise UsageError(f"{name} {shown}: text is meant, such as {meant!r}")
     return words
-
-
-def seconds_of(value: float | str | timedelta | None) -> float | None:
-    """Read a duration: seconds, a timedelta, or text like "30s".
-
-    A number may be numpy's, and a timedelta pandas': they are what a notebook computes with.
-    """
-    found: Any = value
-    if found is None:
-        return None
-    if isinstance(found, timedelta):
-        found = found.total_seconds()
-    elif not isinstance(found, int) and isinstance(found, Real):
-        found = float(found)
-    if not isinstance(found, int | float | str):
-        raise UsageError(f"{on_one_line(reprlib.repr(value))} is no duration (such as 10s or 24h)")
-    try:
-        return config.seconds(found)
-    except ValueError as error:
-        raise UsageError(str(error)) from None

@@ -15,15 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell import interrupts, table
-from mcshell.client.arguments import checks_methods
+from mcshell.client.arguments import Duration, checks_methods, seconds_of
 from mcshell.client.discovery.methods import nobody
-from mcshell.client.discovery.targeting import (
-    RequestOptions,
-    Targeting,
-    seconds_of,
-    targeting_of,
-    via_of,
-)
+from mcshell.client.discovery.targeting import RequestOptions, Targeting, targeting_of, via_of
 from mcshell.client.files.broadcasting import BroadcastFile, Lacking
 from mcshell.client.files.copies import CHUNK, CopyTerms, FileCopy, columns, refuse_rate
 from mcshell.client.files.fetching import FetchedFile, fetch
@@ -119,9 +113,9 @@ class FileManager:
         group: str | None = None,
         noop: bool = False,
         rate: float | None = None,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         via: str | None = None,
-        ttl: float | str | None = None,
+        ttl: Duration | None = None,
         wait: bool = True,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
         **targeting: Any,
@@ -302,7 +296,7 @@ class FileManager:
         *,
         by_node: bool = True,
         rate: float | None = None,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
         **targeting: Any,
     ) -> pd.DataFrame:

@@ -9,13 +9,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcshell import schedule
+from mcshell.client.arguments import seconds_of
 from mcshell.client.discovery.targeting import (
     TARGETING,
     RequestOptions,
     Targeting,
     narrowed,
     plain_names,
-    seconds_of,
     targeting_of,
 )
 from mcshell.client.jobs.replies import FORECAST, JOBS, JobReplies, listed, unheard

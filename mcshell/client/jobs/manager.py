@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell import interrupts, schedule, table
-from mcshell.client.arguments import checks_methods
+from mcshell.client.arguments import checks_methods, seconds_of
 from mcshell.client.discovery.methods import nobody
-from mcshell.client.discovery.targeting import RequestOptions, seconds_of
+from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.client.jobs.documents import Confirm, JobDetails, JobEdit, JobRevisions, in_force
 from mcshell.client.jobs.finder import ID_LENGTH, JobFinder, targeting_in
 from mcshell.client.jobs.log import read_log
@@ -34,6 +34,7 @@ from mcshell.client.jobs.replies import (
 from mcshell.client.jobs.times import (
     JobTerms,
     first_start,
+    moment_of,
     read_when,
     refuse_past,
     revised,
@@ -52,9 +53,11 @@ from mcshell.wire.documents.rule import signed_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     import pandas as pd
 
+    from mcshell.client.arguments import Duration
     from mcshell.client.discovery.methods import Finder
     from mcshell.client.discovery.targeting import Targeting
     from mcshell.client.messaging.hub import SessionHub
@@ -104,8 +107,8 @@ class JobManager:
         action: str,
         /,
         *,
-        ttl: float | str | None = None,
-        timeout: float | str | None = None,
+        ttl: Duration | None = None,
+        timeout: Duration | None = None,
         inputs: Mapping[str, Any] | None = None,
         confirm: Callable[[Preview], bool] | None = None,
         **others: Any,
@@ -285,7 +288,7 @@ class JobManager:
         *,
         nodes: Any = None,
         targeting: Targeting | None = None,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         confirm: Confirm | None = None,
         **changes: Any,
     ) -> Replies:
@@ -494,13 +497,19 @@ class JobManager:
         return found
 
     def forecast(
-        self, from_: str | float | None = None, within: float | str = 86_400.0, **targeting: Any
+        self,
+        from_: str | float | datetime | None = None,
+        within: Duration = 86_400.0,
+        **targeting: Any,
     ) -> pd.DataFrame:
         """Ask the nodes what will start when: one row a start, with `sure` and `conflict`."""
         return table.frame(forecast_columns(self.forecast_rows(from_, within, **targeting)))
 
     def forecast_rows(
-        self, from_: str | float | None = None, within: float | str = 86_400.0, **targeting: Any
+        self,
+        from_: str | float | datetime | None = None,
+        within: Duration = 86_400.0,
+        **targeting: Any,
     ) -> Rows:
         """What `forecast` shows, without pandas; see `starts`."""
         return self.starts(from_, within, **targeting).rows
@@ -508,8 +517,8 @@ class JobManager:
     @interrupts.call()
     def starts(
         self,
-        from_: str | float | None = None,
-        within: float | str = 86_400.0,
+        from_: str | float | datetime | None = None,
+        within: Duration = 86_400.0,
         *,
         replies: Replies | None = None,
         **targeting: Any,
@@ -520,13 +529,10 @@ class JobManager:
         sure, or a row without one; `why` says so. Who has more than it lists has one such row more.
         """
         now, length = time.time(), seconds_of(within) or 0.0
-        if isinstance(from_, str):
-            here = schedule.local_zone()
-            wall, own = schedule.parse_at(from_, now, here, name="from")
-            from_ = schedule.instant(wall, schedule.zone_of(own or schedule.NODE, here))
+        asked = moment_of("from", from_, now)
         if replies is None:
-            replies = self._finder.ask("forecast", {"from": from_, "within": length}, targeting)
-        begin = now if from_ is None else from_
+            replies = self._finder.ask("forecast", {"from": asked, "within": length}, targeting)
+        begin = now if asked is None else asked
         silent = self._finder.silent(replies, targeting)
         rows = listed(replies, "starts", FORECAST) + unfit(replies, "starts", FORECAST)
         rows += left_out(replies, FORECAST, "why", _FEWER_STARTS)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import schedule
-from mcshell.client.discovery.targeting import seconds_of
+from mcshell.client.arguments import Duration, seconds_of
 from mcshell.errors import UsageError
 from mcshell.message import LATE, When
 from mcshell.values import dataclass
@@ -21,11 +21,21 @@ if TYPE_CHECKING:
     from mcshell.ddl import Action
     from mcshell.message import Job
 
-__all__ = ["WORDS", "JobTerms", "first_start", "read_when", "refuse_past", "revised", "terms_in"]
+__all__ = [
+    "WORDS",
+    "JobTerms",
+    "first_start",
+    "moment_of",
+    "read_when",
+    "refuse_past",
+    "revised",
+    "terms_in",
+]
 
 WORDS: Final = ("at", "cron", "every", "tz", "splay", "late", "until")
 """The words about time."""
 _RECURS_FOR: Final = 90 * 86_400.0
+_MOMENT: Final = "'fri 22:30', or a datetime that has a zone"
 _JUST_NOW: Final = 1.0
 
 
@@ -47,16 +57,16 @@ class JobTerms:
 
     at: str | datetime | None = None
     cron: str | None = None
-    every: float | str | None = None
+    every: Duration | None = None
     tz: str = schedule.NODE
-    splay: float | str = 0.0
-    late: float | str | None = None
+    splay: Duration = 0.0
+    late: Duration | None = None
     until: str | float | datetime | None = None
     after: str | JobReplies | Iterable[str | JobReplies] = ()
     name: str = ""
     retries: int = 0
-    backoff: float | str = 60.0
-    max_runtime: float | str | None = None
+    backoff: Duration = 60.0
+    max_runtime: Duration | None = None
 
     @property
     def times(self) -> dict[str, Any]:
@@ -90,10 +100,7 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
     late = seconds_of(said.get("late"))
     if late is None:
         late = LATE if at or cron or every else ttl
-    until = said.get("until")
-    if isinstance(until, str):
-        wall, own = schedule.parse_at(until, now, here, name="until")
-        until = schedule.instant(wall, schedule.zone_of(own or zone, local))
+    until = moment_of("until", said.get("until"), now, zone)
     if until is None and (cron or every):
         until = now + _RECURS_FOR
     when = When(
@@ -116,19 +123,32 @@ def _readable(said: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: one is neither text nor that; a datetime without a zone, whose zone would be a guess.
     """
     found = dict(said)
-    at, until = said.get("at"), said.get("until")
+    at = said.get("at")
     if isinstance(at, datetime) and at.tzinfo is not None:
         found |= {"at": at.astimezone(UTC).replace(tzinfo=None).isoformat(), "tz": "UTC"}
-    if isinstance(until, datetime) and until.tzinfo is not None:
-        found["until"] = until.timestamp()
-    for word in ("at", "cron", "tz", "until"):
+    for word, meant in (("at", _MOMENT), ("cron", "'0 4 * * 1'"), ("tz", "'Europe/Vienna'")):
         value = found.get(word)
-        number = word == "until" and isinstance(value, int | float) and math.isfinite(value)
-        if not (value is None or isinstance(value, str) or number):
-            meant = {"cron": "'0 4 * * 1'", "tz": "'Europe/Vienna'"}
-            said_so = meant.get(word, "'fri 22:30', or a datetime that has a zone")
-            raise UsageError(f"{word} {value!r}: text is meant, such as {said_so}")
+        if not (value is None or isinstance(value, str)):
+            raise UsageError(f"{word} {value!r}: text is meant, such as {meant}")
     return found
+
+
+def moment_of(word: str, value: Any, now: float, zone: str = schedule.NODE) -> float | None:
+    """The seconds since the epoch of a moment: of text, of such seconds, or of a datetime (pandas' too).
+
+    Raises:
+        UsageError: it is none of these; a datetime without a zone, whose zone would be a guess.
+    """
+    if isinstance(value, str):
+        local = schedule.local_zone()
+        here = schedule.zone_of(zone, local)
+        wall, own = schedule.parse_at(value, now, here, name=word)
+        return schedule.instant(wall, schedule.zone_of(own or zone, local))
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.timestamp()
+    if value is None or (isinstance(value, int | float) and math.isfinite(value)):
+        return value
+    raise UsageError(f"{word} {value!r}: text is meant, such as {_MOMENT}")
 
 
 def first_start(

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from mcshell import interrupts
+from mcshell.client.arguments import patience_of
 from mcshell.errors import ConversationError, ForkedClient, Reason, Rejected, UsageError
 from mcshell.message import made_id, new_nonce
 from mcshell.wire import destinations
@@ -27,6 +28,7 @@ from mcshell.wire.documents.turn import OPEN, TURN, open_turn_of_node
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mcshell.client.arguments import Duration
     from mcshell.message import Turn
     from mcshell.wire.documents.envelope import SealedMessage
     from mcshell.wire.documents.signatures import Signer, Verifier
@@ -73,7 +75,7 @@ class Conversation:
         """Why it was denied, failed or was interrupted."""
         return self._channel.reason
 
-    def send(self, data: Any, timeout: float | None = PATIENCE) -> None:
+    def send(self, data: Any, timeout: Duration | None = PATIENCE) -> None:
         """Send one turn: anything that JSON carries, and bytes.
 
         Waits (seconds, 60 by default; None: for ever) while 32 turns are not acknowledged.
@@ -85,9 +87,9 @@ class Conversation:
             Stopped: Ctrl-C; the turn is not sent, and the conversation goes on.
         """
         with interrupts.call():
-            self._channel.send(data, timeout)
+            self._channel.send(data, patience_of(timeout))
 
-    def receive(self, timeout: float | None = None) -> Any:
+    def receive(self, timeout: Duration | None = None) -> Any:
         """Return the data of the node's next turn, waiting so many seconds (None: for ever).
 
         Raises:
@@ -96,7 +98,7 @@ class Conversation:
             Stopped: Ctrl-C; the conversation goes on.
         """
         with interrupts.call():
-            return self._channel.receive(timeout)
+            return self._channel.receive(patience_of(timeout))
 
     def __iter__(self) -> Iterator[Any]:
         """Each turn of the node, until it closes.

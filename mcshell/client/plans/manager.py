@@ -14,9 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mcshell import interrupts
-from mcshell.client.arguments import checks_methods
+from mcshell.client.arguments import Duration, checks_methods, seconds_of
 from mcshell.client.discovery.groups import group_lookup
-from mcshell.client.discovery.targeting import Targeting, seconds_of
+from mcshell.client.discovery.targeting import Targeting
 from mcshell.client.documents.plan_file import TTL, read_plan
 from mcshell.client.documents.reader import read_text
 from mcshell.client.plans.gates import cut, in_order, named, said
@@ -183,7 +183,7 @@ class PlanManager:
         self,
         path: str | Path,
         *,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         confirm: Callable[[Preview], bool] | None = None,
         say: Callable[[str], None] | None = None,
         again: bool = False,
@@ -268,7 +268,7 @@ class PlanManager:
         self,
         plan: str | None = None,
         *,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         say: Callable[[str], None] | None = None,
         accept: bool = False,
     ) -> PlanStatus:
@@ -387,7 +387,7 @@ class PlanManager:
         self,
         kept: KeptPlan,
         plan: Plan,
-        timeout: float | str | None,
+        timeout: Duration | None,
         say: Callable[[str], None] | None,
     ) -> PlanStatus:
         wait = seconds_of(timeout)

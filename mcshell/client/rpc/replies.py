@@ -12,8 +12,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mcshell import interrupts, table
-from mcshell.client.arguments import checks_methods
-from mcshell.client.discovery.targeting import seconds_of
+from mcshell.client.arguments import checks_methods, patience_of
 from mcshell.client.messaging.tracker import RequestTracker
 from mcshell.client.rpc.outputs import outputs_of
 from mcshell.errors import Stopped
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
         Mapping,
         Sequence,
     )
-    from datetime import timedelta
 
     import pandas as pd
 
+    from mcshell.client.arguments import Duration
     from mcshell.client.messaging.outbox import Outbox
     from mcshell.client.rpc.outputs import Outputs
     from mcshell.client.store.ledger import LedgerEntry
@@ -197,17 +196,16 @@ class Replies:
             with suppress(KeyboardInterrupt):  # a second one
                 self._tracker.wait_finished(_JUDGING)
 
-    def wait(self, timeout: float | str | timedelta | None = None) -> Self:
+    def wait(self, timeout: Duration | None = None) -> Self:
         """Wait (seconds, or text like "30s") until it is done; the timeout returns what has arrived.
 
         Raises:
             Stopped: Ctrl-C, with what has arrived. An interactive request is then over: what was
                 not sent is not, who has not answered is silent. A queued one goes on.
         """
-        if timeout is not None and not isinstance(timeout, int | float):
-            timeout = seconds_of(timeout)
+        patience = patience_of(timeout)
         with self.stopping():
-            self._tracker.wait_finished(timeout)
+            self._tracker.wait_finished(patience)
         return self
 
     def wait_last(self, timeout: float) -> Self:
@@ -291,13 +289,13 @@ class Replies:
         found = {row.sender: row for row in every}
         return [found[name] for name in self._names if name in found]
 
-    def arrivals(self, timeout: float | None = None) -> Arrivals:
+    def arrivals(self, timeout: Duration | None = None) -> Arrivals:
         """Each row as it gets its last reply, then those that never got one.
 
         For `for` and `async for`. With `timeout` it ends when nothing has come for so many seconds.
         Ctrl-C is raised as by `wait`.
         """
-        return Arrivals(self, timeout)
+        return Arrivals(self, patience_of(timeout))
 
     def news(self, seen: set[str], *, done: bool) -> list[Row]:
         """The rows that are not `seen` yet and will not change, or all of them when it is `done`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,14 @@ import pandas as pd
 import pytest
 
 from mcshell.client.arguments import checks_methods
-from mcshell.errors import UsageError
+from mcshell.errors import UsageError, on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+
+TABLE = pd.DataFrame({"sender": ["web1"]})
+SHOWN = on_one_line(reprlib.repr(TABLE))
 
 
 @checks_methods
@@ -79,10 +84,11 @@ def test_what_does_not_fit_is_named(given: Any, named: Any, said: str) -> None:
         ({"rate": "fast"}, "rate 'fast': a number is meant"),
         ({"done": "print"}, "done 'print': a function is meant"),
         ({"rows": "ab"}, "rows 'ab': a list is meant"),
+        ({"nodes": TABLE}, f"nodes {SHOWN}: text or a list of text is meant"),
     ],
 )
 def test_lists_dicts_numbers_and_functions_are_looked_at(named: Any, said: str) -> None:
-    """What is in a list, too; text is no list of its letters."""
+    """What is in a list, too; text is no list of its letters, nor a table one of its columns."""
     with pytest.raises(UsageError) as raised:
         Asked().many(**named)
     assert str(raised.value) == said

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcshell import schedule
+from mcshell.client.arguments import seconds_of
 from mcshell.client.discovery.targeting import (
     RequestOptions,
     Targeting,
@@ -22,7 +23,6 @@ from mcshell.client.discovery.targeting import (
     names_of,
     plain_names,
     route,
-    seconds_of,
     share,
     targeting_of,
 )
@@ -194,10 +194,12 @@ def test_what_is_no_duration_is_refused(value: Any) -> None:
         seconds_of(value)
 
 
-@pytest.mark.parametrize("value", [{"role": "web"}, 5, ["role=web", None], b"role=web"])
+@pytest.mark.parametrize(
+    "value", [{"role": "web"}, 5, ["role=web", None], b"role=web", pd.DataFrame({"role": ["web"]})]
+)
 @pytest.mark.parametrize("name", ["where", "facts", "classes", "agents", "identities"])
 def test_what_is_no_text_is_no_filter(name: str, value: Any) -> None:
-    """A mapping's keys are no filter of their own: one line says what is meant."""
+    """A mapping's keys, or a table's, are no filter of their own: one line says what is meant."""
     with pytest.raises(UsageError, match=f"^{name} .*: text is meant, such as "):
         targeting_of(**{name: value})
 

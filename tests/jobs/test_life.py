@@ -512,3 +512,19 @@ def _send_again(broker: Broker, message: OutgoingMessage) -> None:
         receipt.wait(20)
     finally:
         link.close()
+
+
+@pytest.mark.parametrize("change", ["pause", "skip", "cancel"])
+def test_a_job_is_changed_nowhere_where_its_targets_are_misspelt(
+    job_fleet: JobFleet, client: Client, change: str
+) -> None:
+    """A filter that is none would be for every node that has the job: nothing is asked."""
+    replies = submit(client, job_fleet, "x", every="1h", at="+1h")
+    (before,) = client.jobs.rows(replies.job)
+    with pytest.raises(UsageError, match=r"no argument 'wher' \(did you mean where\?\)"):
+        getattr(client.jobs, change)(replies, wher="role=nobody")
+    for look in (client.jobs.list, client.discover):
+        with pytest.raises(UsageError, match="no argument 'wher'"):
+            look(wher="role=nobody")
+    (after,) = client.jobs.rows(replies.job)
+    assert (after["state"], after["next"]) == ("scheduled", before["next"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcshell.client.arguments import Duration, seconds_of
-from mcshell.errors import UsageError, on_one_line
+from mcshell.errors import UsageError, did_you_mean, on_one_line
 from mcshell.message import Filter, Via
 from mcshell.values import dataclass
 from mcshell.wire.destinations import check_word
@@ -237,13 +237,20 @@ def targeting_of(
     collective: str | None = None,
     source: str = "broadcast",
     discovery_timeout: Duration | None = None,
+    **others: Any,
 ) -> Targeting:
     """Build a targeting from plain Python values.
 
     `where` is a compound filter such as "os.name=Debian and role=web"; `nodes` names, a range
     such as "web[01-40]", a group such as "@web", a `Path` to a list of them (as `--nodes FILE`),
     a Series or DataFrame with a `sender` column, or `Replies`.
+
+    Raises:
+        UsageError: `others` are no arguments: a filter that is misspelt would be none.
     """
+    for name in others:
+        near = did_you_mean(name, TARGETING) or f": {', '.join(TARGETING)} are meant"
+        raise UsageError(f"there is no argument {name!r}{near}")
     for name, word in (("source", source), ("collective", collective or "")):
         if not isinstance(word, str):
             raise UsageError(f"{name} {on_one_line(reprlib.repr(word))}: text is meant")

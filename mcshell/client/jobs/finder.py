@@ -58,6 +58,12 @@ def targeting_in(others: dict[str, Any]) -> Targeting:
     return targeting_of(**{key: others.pop(key) for key in TARGETING if key in others})
 
 
+def _targeting_only(others: dict[str, Any]) -> Targeting:
+    """As `targeting_in`, where there is nothing else to give: raises UsageError for what is no such argument."""
+    found = targeting_in(others)
+    return targeting_of(**others) if others else found
+
+
 @dataclass(frozen=True, slots=True)
 class JobFinder:
     """Asks the nodes about their jobs, for one client."""
@@ -76,7 +82,7 @@ class JobFinder:
                 agent="job",
                 action=action,
                 data={key: value for key, value in data.items() if value is not None},
-                targeting=targeting_in(others),
+                targeting=_targeting_only(others),
                 timeout=timeout,
             )
         )
@@ -184,7 +190,7 @@ class JobFinder:
         """
         others = dict(where)
         timeout = others.pop("timeout", None)
-        wanted = targeting_in(others)
+        wanted = _targeting_only(others)
         some = narrowed(wanted)
         handed, collective = self._handed_in(job)
         wanted = replace(wanted, collective=wanted.collective or collective)

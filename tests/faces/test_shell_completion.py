@@ -7,11 +7,15 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mcshell import config
+from mcshell.client.discovery.node_cache import CachedNode, NodeCache
+from mcshell.wire.credentials import load_realm
 from tests.faces.shell_lines import HOSTILE, LISTS, OPEN, WORDS, make_place
 from tests.peers.processes import wait_until
 from tests.peers.terminal import Terminal
@@ -159,3 +163,13 @@ def test_all_that_is_offered(typist: Typist) -> None:
     """Lists are complete, hostile names each a word of them, and without those that cannot be typed."""
     for typed, expected in LISTS:
         assert sorted(typist.offered(typed)) == sorted(expected), typed
+
+
+def test_of_a_large_fleet_only_what_all_begin_with_is_typed(typist: Typist) -> None:
+    """Of 2,000 names 200 are offered: Tab adds no letter that others do not have."""
+    settings = config.load(typist.folder / "c.toml")
+    known = NodeCache(settings.state_dir / "nodes.sqlite", load_realm(settings.pki))
+    names = [f"host{number:04}" for number in range(2000)]
+    known.learn("mcs", [CachedNode(identity=name, seen=time.time()) for name in names])
+    known.close()
+    assert typist.words("find -I ho") == ("find", "-I", "host")

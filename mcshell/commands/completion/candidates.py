@@ -329,8 +329,8 @@ def _placed(found: Scan, kind: str, words: Iterable[Completion]) -> list[Candida
             meta=word.meta,
             open=word.open,
         )
-        for word in words
-    ][: values.LIMIT]
+        for word in values.limited(list(words), lambda word: word.text)
+    ]
 
 
 def _behind(found: Scan, name: str, offered: list[Candidate]) -> list[Candidate]:
@@ -411,5 +411,5 @@ def _files(current: str) -> list[Completion]:
         return []
     return [
         Completion(f"{folder}{slash}{name}", display=name, open=name.endswith("/"))
-        for name in names[: values.LIMIT]
+        for name in values.limited(names)
     ]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 import time
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from mcshell.commands.completion.cache import KnownRequest
     from mcshell.ddl import DDL, Action, Input
@@ -27,12 +28,16 @@ __all__ = [
     "fact_values",
     "fitting",
     "inputs",
+    "limited",
     "named",
     "requests",
     "starting",
 ]
 
+T = TypeVar("T")
+
 LIMIT = 200
+"""Of more words nobody reads a list."""
 _MOMENTS = {"today": "the newest of today", "yesterday": "of yesterday", "7d": "as of a week ago"}
 
 _OPERATOR = re.compile(r"!=|<=|>=|=~|!~|==|=|<|>")
@@ -134,19 +139,29 @@ class Completion:
 
 
 def starting(names: Sequence[str], prefix: str) -> list[str]:
-    """Those of sorted names that start so; found by halving, as there may be many."""
-    at = bisect_left(names, prefix)
-    found: list[str] = []
-    while at < len(names) and len(found) < LIMIT and names[at].startswith(prefix):
-        found.append(names[at])
-        at += 1
-    return found
+    """Those of sorted names that start so, as `limited` has them; found by halving: there may be many."""
+    at, end = bisect_left(names, prefix), bisect_left(names, prefix + chr(sys.maxunicode))
+    if end - at <= LIMIT:
+        return list(names[at:end])
+    return [*names[at : at + LIMIT - 1], names[end - 1]]
+
+
+def limited(found: Sequence[T], text: Callable[[T], str] = str) -> list[T]:
+    """The first of them, with the first and the last in the order of the alphabet.
+
+    A shell types what all that are offered begin with, which has to be so of those that are not.
+    """
+    if len(found) <= LIMIT:
+        return list(found)
+    every = list(map(text, found))
+    offered = {*every[: LIMIT - 2], min(every), max(every)}
+    return [one for one, word in zip(found, every, strict=True) if word in offered]
 
 
 def fitting(names: Iterable[str], prefix: str) -> list[str]:
     """Those of a few names that start so, whatever their case."""
     low = prefix.lower()
-    return [name for name in names if name.lower().startswith(low)][:LIMIT]
+    return limited([name for name in names if name.lower().startswith(low)])
 
 
 def agents(cache: Knowledge, prefix: str) -> Iterator[Completion]:
@@ -236,7 +251,7 @@ def named(known: Iterable[KnownRequest], prefix: str) -> Iterator[Completion]:
 def requests(cache: Knowledge, prefix: str) -> Iterator[Completion]:
     """Requests by the first letters of their ids, the newest first."""
     found = [one for one in cache.requests if one.id.startswith(prefix)]
-    for one in found[:LIMIT]:
+    for one in limited(found, lambda known: known.id):
         yield Completion(one.id[: max(10, len(prefix))], _ago(one))
     what, at, _moment = prefix.rpartition("@")
     if at:

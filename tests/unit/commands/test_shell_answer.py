@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mcshell.commands.completion import Cache
 from mcshell.commands.completion.answer import answer, ways
 from mcshell.commands.completion.shell_words import read_shell_line
+from mcshell.commands.completion.values import LIMIT
 from tests.unit.commands.test_hostile_names import LINES, NASTY, knowing
 
 CACHE = Cache(
@@ -61,6 +62,28 @@ def test_the_first_spelling_holds() -> None:
     assert told("fish", "mcshell session attach AL", cache=cache) == ["ALPHA\t"]
     assert told("fish", "mcshell session attach al", cache=cache) == ["aleph\t"]
     assert told("fish", "mcshell session attach aL", cache=cache) == ["Alpha\t"]
+
+
+MANY = tuple(f"n{number:04}" for number in range(5000))
+
+
+@pytest.mark.parametrize(
+    ("line", "cache"),
+    [
+        ("find -I n", Cache(nodes=MANY)),
+        ("find -C n", Cache(classes=MANY)),
+        ("find -F n", Cache(facts=dict.fromkeys(MANY, ("x",)))),
+        ("find -F x=n", Cache(facts={"x": MANY})),
+        ("session attach n", Cache(sessions=MANY)),
+        ("session attach n", Cache(sessions=MANY[::-1])),
+    ],
+)
+def test_what_all_begin_with_is_so_of_those_that_are_not_offered(line: str, cache: Cache) -> None:
+    """Of 5,000 names a few are offered, and a shell that types what they share types no wrong letter."""
+    _after, *offered = told("bash", f"mcshell {line}", "n", cache)
+    assert LIMIT - 1 <= len(offered) <= LIMIT
+    assert len({name[1] for name in offered}) > 1
+    assert {*offered} <= {*MANY, *(f"{name}=" for name in MANY)}
 
 
 def test_options_are_no_names() -> None:

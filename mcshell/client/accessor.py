@@ -199,17 +199,19 @@ class Accessor:
 
     def fold(self, *columns: str) -> pd.DataFrame:
         """Nodes with equal answers as one row; without columns, equal in all outputs."""
-        return table.frame_of_rows(*fold.rows(of_frame(self._table), columns))
+        return table.frame_of_rows(*fold.rows(of_frame(self._table), columns), kinds=fold.KINDS)
 
     def diff(self, later: pd.DataFrame, *columns: str) -> pd.DataFrame:
         """What changed from these rows to later ones: a row for each node and column."""
         changes = diff.diff(of_frame(self._table), of_frame(_with_sender(later)), columns)
-        return table.frame_of_rows(diff.COLUMNS, diff.rows(changes))
+        return table.frame_of_rows([*diff.COLUMNS], diff.rows(changes), kinds=diff.COLUMNS)
 
     def outliers(self, *columns: str, share: float = outliers.SHARE) -> pd.DataFrame:
         """The odd ones out; a value that more than `share` of the nodes have is not odd."""
         found = outliers.outliers(of_frame(self._table), columns, share=share)
-        return table.frame_of_rows(outliers.COLUMNS, outliers.rows(found))
+        return table.frame_of_rows(
+            [*outliers.COLUMNS], outliers.rows(found), kinds=outliers.COLUMNS
+        )
 
     def odd(self, column: str) -> pd.DataFrame:
         """The rows whose value in a column is not the one that most have."""
@@ -239,7 +241,8 @@ class Accessor:
 
     def summary(self, *columns: str) -> pd.DataFrame:
         """Each column in one row: how many answered, what is usual, the span of numbers."""
-        return table.frame_of_rows(summary.COLUMNS, summary.rows(of_frame(self._table), columns))
+        rows = summary.rows(of_frame(self._table), columns)
+        return table.frame_of_rows([*summary.COLUMNS], rows, kinds=summary.COLUMNS)
 
     def plot(self, what: str = "states", column: str | None = None) -> Plot:
         """Draw "states", "lag", "map" (a cell a node) or "distribution" (of a column).

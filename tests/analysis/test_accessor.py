@@ -54,6 +54,10 @@ def test_a_sender_may_stand_anywhere(shape: str) -> None:
     assert list(rows.mco.explode("words")["words"].dropna()) == ["x", "y", "z"]
 
 
+VALUES = {"v", "value", "usual", "before", "after", "min", "median", "max"}
+"""Columns whose values are the nodes': they have the type of these."""
+
+
 def test_a_series_may_be_targets() -> None:
     """Senders themselves, values by their sender, and one row of a table."""
     rows = frame()
@@ -157,3 +161,25 @@ def test_explode_has_a_row_an_element() -> None:
     assert list(nested.mco.explode("value.disks")["dev"]) == ["sda"]
     with pytest.raises(UsageError, match="no column 'nosuch'"):
         frame().mco.explode("nosuch")
+
+
+def test_what_is_found_has_its_dtypes_also_where_nothing_is() -> None:
+    """Tables of several looks, with and without findings, are put together without losing their types."""
+    rows = pd.DataFrame(
+        {
+            "sender": pd.array([f"n{number}" for number in range(12)], dtype="string"),
+            "state": pd.array(["ok"] * 12, dtype="string"),
+            "v": pd.array([*[1] * 11, 900], dtype="Int64"),
+        }
+    )
+    some, none = rows.mco, rows.head(0).mco
+    for found, empty in (
+        (some.fold("v"), none.fold("v")),
+        (some.outliers("v"), none.outliers("v")),
+        (some.diff(rows.assign(v=2), "v"), none.diff(rows.head(0), "v")),
+        (some.summary("v"), rows.assign(v=None).mco.summary("v")),
+    ):
+        kept = pd.concat([found, empty]).dtypes
+        fixed = [name for name in found.columns if name not in VALUES]
+        assert list(found.dtypes[fixed]) == list(empty.dtypes[fixed]) == list(kept[fixed])
+        assert "object" not in {str(kept[name]) for name in fixed}

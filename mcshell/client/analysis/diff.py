@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mcshell.client.analysis.answers import flat, frozen
 from mcshell.errors import UsageError
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "Change", "diff", "rows", "summary_line"]
 
-COLUMNS = ("sender", "change", "column", "before", "after")
+COLUMNS: Final = {
+    **dict.fromkeys(("sender", "change", "column"), "string"),
+    **dict.fromkeys(("before", "after"), ""),
+}
+"""Each with its dtype, whatever stands in it; where it has none, it is that of its values."""
 
 _NODE = "sender"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.analysis.answers import frozen
 from mcshell.client.rpc.outputs import columns_for
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from mcshell.client.analysis.answers import Answers
 
-__all__ = ["Fold", "columns_of", "fold", "rows"]
+__all__ = ["KINDS", "Fold", "columns_of", "fold", "rows"]
+
+KINDS: Final = {"nodes": "string", "count": "Int64", "state": "string"}
+"""The dtypes of the first columns, whatever stands in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,6 @@ def rows(
     """The table of a fold: `nodes, count, state`, then the columns folded."""
     wanted = [name for name in columns_of(answers, names) if name not in ("state", "sender")]
     groups = fold(answers, wanted or ["state"])
-    first = ("nodes", "count", "state")
-    return (*first, *columns_for(wanted, first).values()), [
+    return (*KINDS, *columns_for(wanted, tuple(KINDS)).values()), [
         (one.nodes, len(one.senders), one.state, *(one.cells if wanted else ())) for one in groups
     ]

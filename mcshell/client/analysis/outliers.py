@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from statistics import fmean, median, quantiles
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mcshell.client.analysis.answers import flat, frozen, kind, number
 from mcshell.values import dataclass
@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "SHARE", "Outlier", "outliers", "robust_z", "rows"]
 
-COLUMNS = ("sender", "column", "value", "usual", "why", "share", "z")
+COLUMNS: Final = {
+    "sender": "string",
+    "column": "string",
+    "value": "",
+    "usual": "",
+    "why": "string",
+    "share": "Float64",
+    "z": "Float64",
+}
+"""Each with its dtype, whatever stands in it; where it has none, it is that of its values."""
 
 #: A value that more than this share of the nodes has is never odd.
 SHARE = 0.1

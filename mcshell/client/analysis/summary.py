@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mcshell.client.analysis.answers import flat, frozen, kind, number
 
@@ -15,18 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "rows"]
 
-COLUMNS = (
-    "column",
-    "type",
-    "answers",
-    "missing",
-    "distinct",
-    "usual",
-    "share",
-    "min",
-    "median",
-    "max",
-)
+COLUMNS: Final = {
+    **dict.fromkeys(("column", "type"), "string"),
+    **dict.fromkeys(("answers", "missing", "distinct"), "Int64"),
+    "usual": "",
+    "share": "Float64",
+    "min": "",
+    "median": "",
+    "max": "",
+}
+"""Each with its dtype, whatever stands in it; where it has none, it is that of its values."""
 
 
 def rows(answers: Answers, names: Sequence[str] = ()) -> list[tuple[Any, ...]]:

@@ -50,6 +50,15 @@ PATIENCE: Final = 60.0
 """Seconds in which a node may say nothing."""
 _FEW, _PART = 3, 0.1
 """So many targets, and so much of the fleet, have a file sent to all: whoever listens has its bytes to read."""
+_ENTRY: Final = {
+    **dict.fromkeys(("sender", "state", "reason", "name", "type"), "string"),
+    "size": "Int64",
+    "mode": "string",
+    "owner": "string",
+    "group": "string",
+    "mtime": table.TIME,
+    "link": "string",
+}
 _QUEUED: Final = 256 << 20
 """Bytes, over all targets, that one line puts into queues."""
 
@@ -369,10 +378,8 @@ class FileManager:
         them: bytes, where they are no text.
         """
         rows = self.entries(path, targeting_of(**targeting))
-        names = ("name", "type", "size", "mode", "owner", "group", "mtime", "link")
-        heads = ("sender", "state", "reason")
-        every = [tuple(row.get(name) for name in (*heads, *names)) for row in rows]
-        return table.frame_of_rows((*heads, *names), every, times=("mtime",))
+        every = {name: (kind, [row.get(name) for row in rows]) for name, kind in _ENTRY.items()}
+        return table.frame(every)
 
     @interrupts.call()
     def entries(self, path: str, targeting: Targeting) -> Entries:

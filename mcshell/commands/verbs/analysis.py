@@ -38,7 +38,7 @@ __all__ = ["diff", "fold", "outliers", "since", "sql", "summary"]
 def fold(context: Context, options: ColumnsOptions) -> Table:
     """Nodes with equal answers as one line."""
     answers = of_replies(context.looking_back(options.session).replies(options.request))
-    return Table(*folds.rows(answers, options.columns))
+    return Table(*folds.rows(answers, options.columns), kinds=folds.KINDS)
 
 
 def outliers(context: Context, options: OutliersOptions) -> Table:
@@ -47,7 +47,12 @@ def outliers(context: Context, options: OutliersOptions) -> Table:
     share = odd.SHARE if options.share is None else options.share
     found = odd.outliers(of_replies(replies), options.columns, share=share)
     note = f"{len(found)} odd values on {len({one.sender for one in found})} nodes"
-    return Table(odd.COLUMNS, odd.rows(found), notes=(note,), minor=("share", "z"))
+    return Table(
+        *(tuple(odd.COLUMNS), odd.rows(found)),
+        notes=(note,),
+        minor=("share", "z"),
+        kinds=odd.COLUMNS,
+    )
 
 
 def summary(context: Context, options: ColumnsOptions) -> Table:
@@ -57,7 +62,12 @@ def summary(context: Context, options: ColumnsOptions) -> Table:
     for aggregate in replies.aggregates():
         notes += [f"{aggregate.title}:", *(f"  {line}" for line in aggregate.lines)]
     rows = descriptions.rows(of_replies(replies), options.columns)
-    return Table(descriptions.COLUMNS, rows, notes=tuple(notes), minor=("type", "distinct"))
+    return Table(
+        *(tuple(descriptions.COLUMNS), rows),
+        notes=tuple(notes),
+        minor=("type", "distinct"),
+        kinds=descriptions.COLUMNS,
+    )
 
 
 def sql(context: Context, options: SQLOptions) -> Table:
@@ -99,7 +109,12 @@ def _different(first: Replies, second: Replies, columns: Sequence[str]) -> Table
     line = f"{differences.summary_line(changes, before, after)} ({ids})"
     unlike = _unlike(first, second)
     notes = (line, f"they did not ask the same: {unlike}") if unlike else (line,)
-    return Table(differences.COLUMNS, differences.rows(changes), notes=notes)
+    return Table(
+        tuple(differences.COLUMNS),
+        differences.rows(changes),
+        notes=notes,
+        kinds=differences.COLUMNS,
+    )
 
 
 def _unlike(first: Replies, second: Replies) -> str:

@@ -364,12 +364,14 @@ def test_who_acts_on_what_is_known_hears_how_old_it_is(fleet):
 
 
 def test_an_empty_list_of_nodes_is_nobody(fleet, heard):
-    """Beside a filter, too: one line says so, and nothing is sent."""
+    """Nor is one of identities anybody, beside a filter, too: one line says so, and nothing is sent."""
     with fleet.client(state="state-empty") as client:
         heard()
         for more in ({}, {"where": "role=web"}, {"via": "queue"}):
             with pytest.raises(NoTargets, match="the list of nodes is empty"):
                 client.rpc("rpcutil", "ping", nodes=[], **more)
+            with pytest.raises(NoTargets, match="the list of nodes is empty"):
+                client.rpc("rpcutil", "ping", identities=iter(()), **more)
         with pytest.raises(NoTargets, match="the list of nodes is empty"):
             client.jobs.submit("rpcutil", "ping", nodes=[])
         assert heard() == []

@@ -227,7 +227,7 @@ def targeting_of(
     facts: str | Iterable[str] = (),
     classes: str | Iterable[str] = (),
     agents: str | Iterable[str] = (),
-    identities: str | Iterable[str] = (),
+    identities: str | Iterable[str] | None = None,
     nodes: Any = None,
     known: bool = True,
     fresh: bool = False,
@@ -243,7 +243,8 @@ def targeting_of(
 
     `where` is a compound filter such as "os.name=Debian and role=web"; `nodes` names, a range
     such as "web[01-40]", a group such as "@web", a `Path` to a list of them (as `--nodes FILE`),
-    a Series or DataFrame with a `sender` column, or `Replies`.
+    a Series or DataFrame with a `sender` column, or `Replies`. Of several `identities` any may be a
+    node's, so a list without one is nobody's, as a list of no `nodes` is; the other filters all hold.
 
     Raises:
         UsageError: `others` are no arguments: a filter that is misspelt would be none.
@@ -254,12 +255,15 @@ def targeting_of(
     for name, word in (("source", source), ("collective", collective or "")):
         if not isinstance(word, str):
             raise UsageError(f"{name} {on_one_line(reprlib.repr(word))}: text is meant")
+    names = _words("identities", identities, "web1")
+    if identities is not None and not names:
+        nodes = ()
     return Targeting(
         filter=Filter(
             _words("facts", facts, "os=Debian"),
             _words("classes", classes, "webserver"),
             _words("agents", agents, "package"),
-            _words("identities", identities, "web1"),
+            names,
             _words("where", where, "os.name=Debian and role=web"),
         ),
         nodes=None if nodes is None or isinstance(nodes, Path) else names_of(nodes),

@@ -1,7 +1,12 @@
-"""A bar on standard error while a request is waited for; only at a terminal, after half a second."""
+"""A bar on standard error while a request is waited for; only at a terminal, after half a second.
+
+None is drawn from the background of the operator's shell: another types there.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -63,8 +68,9 @@ class ProgressBar:
         with bar:
 
             def tell(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
+                if _in_foreground():
+                    bar.total = total
+                    bar.update(done - bar.n)
 
             yield tell
 
@@ -90,12 +96,20 @@ class _Watcher(threading.Thread):
         try:
             while not self._stopped.wait(_EVERY):
                 replies = self._find()
-                if replies is not None:
+                if replies is not None and _in_foreground():
                     bar = bar or _bar(replies)
                     _draw(bar, replies)
         finally:
             if bar is not None:
                 bar.close()
+
+
+def _in_foreground() -> bool:
+    """Whether the terminal is ours; one that is no job's has nobody else who types."""
+    try:
+        return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
+    except (OSError, ValueError, AttributeError):
+        return True
 
 
 def _bar(replies: Replies) -> tqdm[Any]:

@@ -185,6 +185,29 @@ def test_ctrl_z_suspends(fleet: Fleet, tmp_path: Path) -> None:
         terminal.wait(lambda screen: "\ndb1\n" in screen)
 
 
+def test_no_bar_is_drawn_from_the_background(fleet: Fleet, tmp_path: Path) -> None:
+    """What is sent into the background leaves the operator's line alone, and draws again in front."""
+    environ = {**fleet.environ, "MCSHELL_STATE": str(tmp_path / "state"), "PS1": "sh$ "}
+    asked = "rpc rpcutil ping -I ghost --via queue -t 60"
+    with Terminal(tmp_path, ["bash", "--norc", "-i"], environ) as terminal:
+        terminal.wait_for("sh$")
+        terminal.type(" ".join([*MCSHELL, asked]))
+        terminal.press("Enter")
+        bars = re.compile(r"\[00:(\d\d)")
+        terminal.wait(lambda screen: bars.search(screen) is not None, 60)
+        terminal.press("C-z")
+        terminal.wait_for("Stopped")
+        terminal.type("clear; bg; sleep 2; echo slept")
+        terminal.press("Enter")
+        screen = terminal.wait(lambda screen: "\nslept" in screen)
+        assert bars.search(screen) is None, screen
+        terminal.type("fg")
+        terminal.press("Enter")
+        terminal.wait(lambda screen: bars.search(screen) is not None)
+        terminal.press("C-c")
+        terminal.wait_for("1 target: 1 pending")
+
+
 def test_a_question_is_put_again_after_ctrl_z(fleet: Fleet, tmp_path: Path) -> None:
     """Who brings mcshell back sees what his answer will be the answer to."""
     environ = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import weakref
 from contextlib import ExitStack
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from mcshell import config, forking, interrupts, table
@@ -45,7 +46,6 @@ from mcshell.wire.stomp.nowhere import NoConnection
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
     import pandas as pd
 
@@ -91,7 +91,8 @@ def connect(
         SessionError: the session is held by another process, or another caller's.
     """
     overrides = {} if url is None else {"broker.urls": [url]}
-    client = Client(config.load(config_file, overrides=overrides), session=session)
+    file = Path(config_file) if config_file else None
+    client = Client(config.load(file, overrides=overrides), session=session)
     default.use(weakref.ref(client))
     return client
 

@@ -169,14 +169,14 @@ class _Sources:
         return None, "default", self.base
 
 
-def load(path: Path | str | None = None, *, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Load the settings; `overrides` maps "section.key" to a flag's value (None: not given).
 
     Raises:
         ConfigError: the file is missing or no TOML, a key unknown, a value of the wrong kind.
     """
     environ = dict(os.environ)
-    path = named_file(Path(path) if path else None)
+    path = named_file(path)
     document = _read(path) if path else {}
     base = path.parent if path else _here()
     sources = _Sources(

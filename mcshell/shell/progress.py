@@ -1,4 +1,7 @@
-"""A bar on standard error while a request is waited for; only at a terminal, after half a second."""
+"""A bar on standard error while a request is waited for; only at a terminal, after half a second.
+
+None is drawn from the background of the operator's shell: another types there.
+"""
 
 from __future__ import annotations
 
@@ -102,7 +105,7 @@ class _Watcher(threading.Thread):
 
 
 def _in_foreground() -> bool:
-    """Whether nobody types another line there."""
+    """Whether the terminal is ours; one that is no job's has nobody else who types."""
     try:
         return os.tcgetpgrp(sys.stderr.fileno()) == os.getpgrp()
     except (OSError, ValueError, AttributeError):

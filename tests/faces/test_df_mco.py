@@ -70,7 +70,7 @@ def test_every_wait_takes_a_length_of_time(client: Client, length: Any) -> None:
     assert [row.state for row in asked.arrivals(length)] == ["ok"]
     begin = datetime.now(UTC)
     assert list(client.jobs.forecast(begin, length, nodes=["web1"])["sender"]) == []
-    with pytest.raises(UsageError, match=r"^from_ .* a datetime that has a zone$"):
+    with pytest.raises(UsageError, match=r"^from .* a datetime that has a zone$"):
         client.jobs.forecast(begin.replace(tzinfo=None), length, nodes=["web1"])
 
 

@@ -3,7 +3,8 @@
 A value that few nodes have where most have another is `minority`; without a majority it is `rare`;
 a number is judged by its robust z (the distance from the median in units of the median absolute
 deviation: Iglewicz and Hoaglin 1993), on a logarithmic scale where the column is skewed. A value of
-another type, a missing one and one that only few have are odd as well, hashes path by path.
+another type, one that is missing and one that only few have at all are odd as well; hashes are
+looked at path by path.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ Why = Literal["minority", "rare", "number", "type", "missing", "extra"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlier:
-    """One odd value; `share` of the nodes have it, `z` is of numbers."""
+    """One odd value. `share` is that of the nodes which have it; `z` is for numbers only."""
 
     sender: str
     column: str
@@ -173,7 +174,7 @@ def _numbers(column: _Column) -> list[Outlier]:
 
 
 def _skewed(values: Sequence[float]) -> bool:
-    """Whether positive numbers have a long tail, as sizes and times do."""
+    """Whether a column of positive numbers has a long tail, as sizes and times have."""
     if min(values) <= 0:
         return False
     low, *_, high = quantiles(values, n=10)
@@ -190,7 +191,7 @@ def robust_z(values: Sequence[float]) -> list[float]:
 
 
 def rows(found: Sequence[Outlier]) -> list[tuple[Any, ...]]:
-    """The rows of the table."""
+    """The rows of the table, under `COLUMNS`."""
     return [
         (one.sender, one.column, one.value, one.usual, one.why, round(one.share, 4), one.z)
         for one in found

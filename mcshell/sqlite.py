@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from mcshell import forking
 from mcshell.errors import ConfigError, MachineError, MCShellError, StorageError
 from mcshell.private import private_file
-from mcshell.storage import copy_temporary, files_at, is_storage_fault, put_back, why_no_room
+from mcshell.storage import copy_temporary, files_at, is_storage_fault, lacking, put_back
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -389,7 +389,7 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
             unless_open.pop_all()
             return connection
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-        if not path.is_dir() and (why := _storage_fault(path, error)):
+        if not path.is_dir() and (why := lacking(path, error)):
             raise StorageError(f"{path} cannot be opened: {why}") from error
         # What an operational error finds fault with is the place, not what the file holds. One that
         # cannot be decoded is SQLite's own, about bytes in a schema that are no text.
@@ -398,17 +398,6 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
             return _open(path, kind)
         what = f"is no {kind.name}" if wrong else "cannot be opened"
         raise ConfigError(f"{path} {what}: {error}", origin=str(path)) from error
-
-
-def _storage_fault(path: Path, error: Exception) -> str:
-    """What the disk lacks for a file to be opened; nothing where something else is at fault."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    if code & 0xFF == sqlite3.SQLITE_CANTOPEN:  # the file, or one beside it that has to be made
-        why = why_no_room(path.parent)
-        return f"{why.strerror}" if why is not None and is_storage_fault(why) else ""
-    if not is_storage_fault(error):
-        return ""
-    return "its disk is full" if code == sqlite3.SQLITE_IOERR_SHMSIZE else f"{error}"
 
 
 def _set_aside(path: Path, kind: FileKind, inode: int, why: Exception) -> bool:

@@ -26,16 +26,18 @@ __all__ = [
     "files_at",
     "has_room",
     "is_storage_fault",
+    "lacking",
     "not_written",
     "put_back",
     "storage_flaws",
     "when_room",
-    "why_no_room",
 ]
 
 _ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 # SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL: shims come here, and have no use for sqlite3 else.
 _CODES: Final = {8, 10, 13}
+_CANNOT_OPEN: Final = 14  # SQLITE_CANTOPEN
+_NO_SHARED_MEMORY: Final = 4874  # SQLITE_IOERR_SHMSIZE
 _AGAIN: Final = 1.0
 _ROOM: Final = 256 * 1024
 """Bytes below which a disk counts as full: what opening a few databases takes."""
@@ -46,6 +48,17 @@ def is_storage_fault(error: BaseException | None) -> bool:
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CODES
+
+
+def lacking(path: Path, error: Exception) -> str:
+    """What the disk lacks for a SQLite file to be opened; nothing where something else is at fault."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code & 0xFF == _CANNOT_OPEN:  # the file, or one beside it that has to be made
+        why = _why_no_room(path.parent)
+        return f"{why.strerror}" if why is not None and is_storage_fault(why) else ""
+    if not is_storage_fault(error):
+        return ""
+    return "its disk is full" if code == _NO_SHARED_MEMORY else f"{error}"
 
 
 def not_written(path: Path, error: OSError, kind: type[MCShellError] = UsageError) -> MCShellError:
@@ -69,10 +82,10 @@ def when_room(write: Callable[[], None]) -> None:
 
 def has_room(folder: Path) -> bool:
     """Whether something can be written below a folder; what is written for that is gone again."""
-    return why_no_room(folder) is None
+    return _why_no_room(folder) is None
 
 
-def why_no_room(folder: Path) -> OSError | None:
+def _why_no_room(folder: Path) -> OSError | None:
     """Why nothing can be written below a folder; None where something can."""
     import tempfile  # noqa: PLC0415 - not for shims
 

@@ -55,7 +55,7 @@ def test_the_unit_is_that_of_the_name() -> None:
     """The rows of a summary are in the unit that their column's name ends in; the frame stays as it is."""
     row = ("facts.memory.total_bytes", "number", 3, 0, 2, 2**34, 2 / 3, 2**34, 2**34, 2**35)
     other = ("load", "number", 3, 0, 3, None, None, 0.123456, 1, 2.5)
-    (drawn, plain) = readable(summary.COLUMNS, [row, other])
+    (drawn, plain) = readable(tuple(summary.COLUMNS), [row, other])
     assert drawn[5:] == ("16.0 GiB", "67 %", "16.0 GiB", "16.0 GiB", "32.0 GiB")
     assert plain[5:] == (None, None, 0.1235, 1, 2.5)
     frame = pd.DataFrame([row, other], columns=list(summary.COLUMNS))

@@ -89,6 +89,7 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
     Raises:
         UsageError: there is no such time or zone.
     """
+    named = said.get("tz") or schedule.NODE
     said = _readable(said)
     zone = said.get("tz") or schedule.NODE
     local = schedule.local_zone()
@@ -100,7 +101,7 @@ def read_when(said: Mapping[str, Any], now: float, ttl: float) -> When:
     late = seconds_of(said.get("late"))
     if late is None:
         late = LATE if at or cron or every else ttl
-    until = moment_of("until", said.get("until"), now, zone)
+    until = moment_of("until", said.get("until"), now, named)  # that `at` is in UTC nobody has said
     if until is None and (cron or every):
         until = now + _RECURS_FOR
     when = When(
@@ -215,18 +216,17 @@ def revised(old: Job, changes: Mapping[str, Any], action: Action, now: float) ->
 def _when(old: When, said: Mapping[str, Any], now: float) -> When:
     if not said:
         return old
-    kept = {name: getattr(old, name) for name in ("tz", "splay", "late", "until")}
     # One that was said as so long from now: that it is in UTC was nobody's choice.
     moment = old.tz == "UTC" and old.at is not None and "." in old.at
+    kept = {name: getattr(old, name) for name in ("splay", "late", "until")}
+    when = read_when({"tz": schedule.NODE if moment else old.tz, **kept, **said}, now, old.late)
     if said.keys() & {"at", "cron", "every"}:
-        return read_when(
-            {**kept, **({"tz": schedule.NODE} if moment else {}), **said}, now, old.late
-        )
+        return when
     if moment and said.get("tz") not in (None, old.tz):
         raise UsageError(
             f"tz {said['tz']!r}: {old.at} UTC is the same moment in each zone; say at, too"
         )
-    when = read_when({**kept, **said}, now, old.late)
-    when = replace(when, at=old.at, cron=old.cron, every=old.every)
+    zone = old.tz if moment else when.tz
+    when = replace(when, at=old.at, cron=old.cron, every=old.every, tz=zone)
     schedule.check(when)
     return when

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -45,6 +46,21 @@ def test_a_wall_time_after_one_that_was_so_long_from_now_is_the_nodes():
     assert edited(later, splay="5m") == When(at=later.at, tz="UTC", splay=300.0, late=later.late)
     named = read_when({"at": "2026-11-27 05:00", "tz": "UTC"}, NOW, 60.0)
     assert edited(named, at="2026-11-27 06:00").tz == "UTC"
+
+
+@pytest.mark.parametrize("at", ["+2h", datetime(2026, 11, 25, 14, 0, tzinfo=UTC)])
+def test_an_end_is_in_the_zone_that_was_said_whatever_at_is_kept_in(
+    at: str | datetime, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a job that begins so long from now, too; by an edit as by the first words."""
+    end = datetime(2026, 11, 27, 23, 30, tzinfo=ZoneInfo("America/New_York")).timestamp()
+    said = {"at": at, "tz": "America/New_York", "every": "1h", "until": "2026-11-27 23:30"}
+    assert read_when(said, NOW, 60.0).until == end
+    first = read_when({"at": "+2h", "every": "1h"}, NOW, 60.0)
+    monkeypatch.setenv("TZ", "America/New_York")
+    assert read_when({**said, "tz": None}, NOW, 60.0).until == end
+    assert edited(first, until=said["until"]) == replace(first, until=end)
+    assert edited(first, splay="5m", tz="UTC", until="2026-11-28 04:30").until == end
 
 
 def test_a_moment_is_put_into_no_other_zone():

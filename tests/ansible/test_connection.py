@@ -97,7 +97,7 @@ def test_outcomes(ansible: Ansible, machines: Machines) -> None:
             "fits.stdout | length == 500000",
             "zeros is failed and zeros.msg is search('failed: ')",
             "piped is failed and piped.msg is search('pipelining')",
-            "escaped is failed and escaped.msg is search('refused: too_large')",
+            "escaped is failed and escaped.msg is search('not sent: the request is .* bytes, and nodes take')",
             "longer.stdout == '300001'",
             "home.stdout is match('(.+) \\\\1$')",
         ]}},

@@ -65,3 +65,11 @@ def test_what_nodes_would_refuse_unheard_is_refused_here(alice: Client, how: str
         ASKED[how](alice)
     durable = [counts for record, counts in alice.requests() if record.via.durable]
     assert [one for one in durable if one["pending"]] == []
+
+
+def test_where_nobody_waits_each_row_says_why_it_was_not_sent(alice: Client) -> None:
+    """It is over at once, and no thread has died of it."""
+    replies = cat(alice, 2**20, wait=False).wait(30)
+    ((row,), stats) = replies.rows(), replies.stats
+    assert row.statusmsg.startswith("not sent: the request is 10"), row.statusmsg
+    assert (row.state, stats["elapsed"] < 25) == ("pending", True)

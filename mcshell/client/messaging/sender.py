@@ -145,7 +145,7 @@ class RequestSender:
         sealed = self.seal(key, request)
         if (size := len(sealed.body)) > MAX_BODY:
             raise UsageError(
-                f"the request cannot be sent: {size} bytes, and nodes take {MAX_BODY} (files go by cp)"
+                f"the request is {size} bytes, and nodes take {MAX_BODY} (files go by cp)"
             )
         return sealed
 

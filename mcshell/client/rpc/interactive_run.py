@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mcshell.client.discovery.targeting import batches, share
 from mcshell.client.store.ledger import FOUND_LATE, UNSENT
-from mcshell.errors import WireError
+from mcshell.errors import UsageError, WireError
 from mcshell.message import State, Via
 from mcshell.values import dataclass
 
@@ -92,7 +92,7 @@ class InteractiveRun:
         """Send all batches and wait for them; the tracker is finished whatever happens.
 
         Raises:
-            WireError: a batch could not be sent; the ledger says so of each target.
+            WireError, UsageError: a batch could not be sent; the ledger says so of each target.
         """
         tracker = self._tracker
         try:
@@ -140,6 +140,7 @@ class InteractiveRun:
 
         Raises:
             WireError: it broke off; some of the batch may have been sent to.
+            UsageError: it is larger than nodes take.
         """
         sender = self._hub.request_sender
         try:
@@ -154,6 +155,9 @@ class InteractiveRun:
         except WireError as failure:
             self._hub.judge(self._tracker, batch, f"sending it broke off: {failure}")
             self._hub.judge(self._tracker, left, f"{UNSENT}{failure}", State.PENDING)
+            raise
+        except UsageError as refusal:
+            self._hub.judge(self._tracker, [*batch, *left], f"{UNSENT}{refusal}", State.PENDING)
             raise
 
     def _halt(self, asked: list[str], canary: list[str], allowed: int | None) -> str:

@@ -271,7 +271,7 @@ class Requester:
     ) -> None:
         try:
             self._run(run, run_settings, tracker)
-        except WireError as failure:  # the ledger says it of each target
+        except (WireError, UsageError) as failure:  # the ledger says it of each target
             log.warning("request %s: %s", tracker.record.id, failure)
 
     def _run(self, run: InteractiveRun, run_settings: RunSettings, tracker: RequestTracker) -> None:

@@ -258,6 +258,9 @@ class Section:
         if value is None:
             raise self.wrong(key, "missing")
         part = Section(value, f"{self.place}: {key}", _FILTERS)
+        for name in _FILTERS:
+            if part.words(name) == ():
+                raise part.wrong(name, "an empty list: leave it out to mean every node")
         try:
             found = Filter(
                 part.words("facts") or (),

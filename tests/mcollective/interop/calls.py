@@ -67,7 +67,7 @@ class Call:
             facts=self.facts,
             classes=self.classes,
             agents=self.agents,
-            identities=[text.replace("@", prefix) for text in self.identities],
+            identities=[text.replace("@", prefix) for text in self.identities] or None,
             where=self.where,
             nodes=named,
             via=self.via,

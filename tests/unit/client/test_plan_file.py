@@ -142,6 +142,8 @@ def test_names_are_of_one_form_and_groups_are_their_nodes():
         ("step: web", "step: db", "two steps are called 'db'"),
         ("where: {classes: web}", "where: {class: web}", "did you mean classes"),
         ("where: {classes: web}", "where: 'role ='", "steps[2]: where: "),
+        ("{classes: web}", "{identities: []}", "where: identities: an empty list: leave it out"),
+        ("{classes: web}", "{classes: web, facts: []}", "where: facts: an empty list"),
         ("    where: {classes: web}\n", "", "who is meant?"),
         ("plan: patch", "plan: [", "p.yaml:"),
         ("plan: patch", "plan: 'a b'", "name: not of its form"),

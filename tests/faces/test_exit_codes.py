@@ -184,10 +184,13 @@ def test_background_prints_the_id_and_the_replies_are_found_later(fleet: Fleet) 
         "propose rpcutil ping -I ghost",
     ],
 )
-def test_whoever_is_named_and_silent_is_4_for_each_verb(fleet: Fleet, line: str) -> None:
+def test_whoever_is_named_and_silent_is_4_for_each_verb(
+    fleet: Fleet, line: str, tmp_path: Path
+) -> None:
     """Names stand in other places than -I too: the exit code says the same of them."""
     (fleet.folder / "local").write_text("text")
-    done = fleet.cli(*line.split(), "-t", "3")
+    # What is proposed to a ghost stays open: in no session of other tests.
+    done = fleet.cli(*line.split(), "-t", "3", MCSHELL_STATE=str(tmp_path / "state"))
     assert done.returncode == 4, done.stdout + done.stderr
 
 

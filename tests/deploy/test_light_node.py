@@ -81,9 +81,8 @@ REFUSED = {
     "proposals": "mcshell.commands.verbs.approvals",
     "session export here": "mcshell.client.session.transfer",
     "demo --nodes 2": "mcshell.shell.demo",
-    "pki serve --pki ca --broker broker": "mcshell.commands.verbs.pki_serve",
     "--config old.toml ping": "mcshell.client.mcollective",
-    "plan list": "mcshell.client.plans",
+    "plan list": "mcshell.commands.verbs.plans",
     "ping --format psql": "tabulate",
     "--format github ping": "tabulate",
 }

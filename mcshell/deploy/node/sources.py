@@ -17,31 +17,39 @@ LEFT_OUT = (
     *("deploy", "mcp", "notebook", "wire/schemas", "wire/documents/plan.py"),
     *(f"shell/{one}.py" for one in ("demo", "demo_history", "editor", "prompt", "watcher")),
     *(
-        "broker/move.py",
+        *("broker/__main__.py", "broker/move.py"),
         "node/emulator",
+        *("node/execution/runner.py", "node/execution/thread_runner.py"),
         "node/testing.py",
         "client/files",
         "client/mcollective",
         "client/plans",
         "client/accessor.py",
         "client/approvals.py",
+        "client/documents/plan_file.py",
         "client/executor.py",
     ),
-    *("broker/config/rights_in_force.py", "commands/verbs/pki_serve.py"),
-    *(f"enrolment/{one}.py" for one in ("decision", "programs", "serving")),
     *("client/analysis/plots.py", "client/rpc/pool_tasks.py", "client/rpc/stored.py"),
-    "commands/output/incident.py",
+    *("commands/output/incident.py", "commands/parameters.py", "commands/verbs/tour.py"),
     *(
         f"client/session/{one}.py"
         for one in ("evidence", "raw_rows", "replayed", "seal", "transfer")
     ),
     *(
         f"commands/verbs/{one}.py"
-        for one in ("approvals", "audit_session", "broker_move", "cp", "notebook", "report", "tour")
+        for one in (
+            "approvals",
+            "audit_session",
+            "broker_move",
+            "cp",
+            "notebook",
+            "plans",
+            "report",
+        )
     ),
 )
 """What of the package no node wants: whole documents, what rolls it out, the notebook and the demo with its
-emulated nodes, the CA's service, and of the client what is of an operator's desk. `commands.light.left_out` says so to who asks
+emulated nodes, and of the client what is of an operator's desk. `commands.light.left_out` says so to who asks
 for it. The client's other modules are small, and `doctor` looks with them."""
 
 

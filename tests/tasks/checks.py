@@ -197,7 +197,7 @@ def handed_over(seen: Seen, machines: Machines) -> None:
     done = machines.cli("session", "attach", "friday", "--json", **there)
     (attached,) = json.loads(done.stdout)
     assert (attached["holds"], attached["open"]) == (True, 6), done.stderr  # five starts, and db03
-    machines.start("db03")
+    machines.boot("db03")
     words = ("replies", "rpcutil.ping", "--session", "friday", "-t", "60", "--json")
     found = json.loads(machines.cli(*words, timeout=90, **there).stdout)
     assert [(row["sender"], row["state"]) for row in found["replies"]] == [("db03", "ok")]

@@ -209,9 +209,7 @@ class Machines(Fleet):
         Whatever was done since is undone: updates were missed, services break, nothing is planned.
         """
         if "db03" not in self.nodes:
-            for service in SERVICES:  # as a boot would
-                (self.place("db03") / f"{service}.pid").unlink(missing_ok=True)
-            self.start("db03")
+            self.boot("db03")
         shutil.copytree(self.folder / "state-alice", folder / "state")
         shutil.copy(f"{ROOT}/notebooks/02_fleet_report.ipynb", folder)
         for name in NAMES:
@@ -227,6 +225,12 @@ class Machines(Fleet):
         for name in ("web03", "web05"):
             self.spoil(name, "chrony")
         return folder
+
+    def boot(self, name: str) -> None:
+        """Start a machine that was down; the numbers of processes in its pid files are others' by now."""
+        for service in SERVICES:
+            (self.place(name) / f"{service}.pid").unlink(missing_ok=True)
+        self.start(name)
 
     def _all_run(self, client: Client, service: str) -> None:
         """Have a service run everywhere; one that an earlier task left half way is given time."""

@@ -41,17 +41,22 @@ def read_settings(agent: Agent, table: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings of an agent as it means them; as they stand where it declares none.
 
     Raises:
-        ConfigError: a key that it does not have, or a value that is none.
+        ConfigError: a key that it does not have, a value that is none, or a kind of values that is none.
     """
-    if agent.settings is None:
+    declared = type(agent).settings  # what an instance calls so is its own
+    if declared is None:
         return table
     read: dict[str, Any] = {}
     for key, raw in table.items():
         name = f"agents.{agent.name}.{key}"
-        if key not in agent.settings:
-            raise ConfigError(f"unknown key {name}{did_you_mean(key, agent.settings)}", name)
+        if key not in declared:
+            raise ConfigError(f"unknown key {name}{did_you_mean(key, declared)}", name)
+        kind = declared[key]
+        if kind not in KINDS:
+            meant = ", ".join(KINDS)
+            raise ConfigError(f"{name}: the agent calls it {kind!r}: one of {meant} is meant", name)
         try:
-            read[key] = KINDS[agent.settings[key]](raw)
+            read[key] = KINDS[kind](raw)
         except ValueError as error:
             raise ConfigError(f"{name}: {error}", name) from error
     return read

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from mcshell.ddl.ddl_library import shipped_dir
 from mcshell.node.agents.registry import load_agents
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcshell.node.agents.registry import AgentRegistry
 
 SHIPPED = ("exec", "file", "package", "process", "rpcutil", "service")
 
@@ -62,15 +69,27 @@ def test_each_agent_that_ships_knows_its_keys(agents, name):
     assert "unknown key" in agents.wrong_settings({name: {"no_such_key": 1}})[name]
 
 
+def mine(folder: Path, *lines: str) -> AgentRegistry:
+    """The agents that ship, with one of one's own in the place of `rpcutil`."""
+    (folder / "rpcutil.json").write_text((shipped_dir() / "rpcutil.json").read_text())
+    text = "from mcshell.node.agent import Agent\n\n\nclass Mine(Agent):\n    name = 'rpcutil'\n"
+    text += "".join(f"    {line}\n" for line in (*lines, "def ping(self, call): return {}"))
+    (folder / "rpcutil.py").write_text(text)
+    return load_agents([folder, shipped_dir()])
+
+
 def test_an_agent_that_declares_none_has_its_table_as_it_stands(tmp_path):
     """An agent of one's own looks at its settings itself, also one in the place of ours."""
-    for end, text in {
-        "json": (shipped_dir() / "rpcutil.json").read_text(),
-        "py": "from mcshell.node.agent import Agent\n\n\nclass Mine(Agent):\n    name = 'rpcutil'\n"
-        "    def ping(self, call): return {}\n",
-    }.items():
-        (tmp_path / f"rpcutil.{end}").write_text(text)
-    agents = load_agents([tmp_path, shipped_dir()])
+    agents = mine(tmp_path, "def __init__(self): self.settings = {'of': 'its own'}")
     tables = {"rpcutil": {"any": "1MiB"}, "elsewhere": {"at": 7}}
     assert agents.configure(tables) == tables
     assert "rpcutil" in agents.names
+
+
+def test_an_agent_that_declares_what_there_is_not_costs_nobody_else(tmp_path):
+    """It is not served, and told what is meant; the node was not started."""
+    agents = mine(tmp_path, "settings = {'most': 'number'}")
+    agents.configure({"rpcutil": {"most": 7}})
+    assert agents.names == set(SHIPPED) - {"rpcutil"}
+    said = "agents.rpcutil.most: the agent calls it 'number': one of folders, length of time, "
+    assert said in agents.inactive["rpcutil"]

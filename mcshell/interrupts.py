@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import weakref
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -235,16 +235,23 @@ def _part() -> float:
     return _SLICE if _other.calls else threading.TIMEOUT_MAX
 
 
-def wait(event: threading.Event, timeout: float) -> bool:
-    """Wait (seconds) for an event; whether it came."""
+def _parts(timeout: float) -> Iterator[float]:
+    """The parts (seconds) of a wait; between two of them this thread looks."""
     end = time.monotonic() + timeout
     while True:
         left, part = end - time.monotonic(), _part()
+        yield max(0.0, min(left, part))
+        if left <= part:
+            return
+
+
+def wait(event: threading.Event, timeout: float) -> bool:
+    """Wait (seconds) for an event; whether it came."""
+    for part in _parts(timeout):
         with pause():
-            if event.wait(max(0.0, min(left, part))):
+            if event.wait(part):
                 return True
-            if left <= part:
-                return False
+    return False
 
 
 def take(queue: SimpleQueue[Item], timeout: float | None = None) -> Item:
@@ -253,15 +260,10 @@ def take(queue: SimpleQueue[Item], timeout: float | None = None) -> Item:
     Raises:
         Empty: nothing came.
     """
-    end = float("inf") if timeout is None else time.monotonic() + timeout
-    while True:
-        left, part = end - time.monotonic(), _part()
-        with pause():
-            try:
-                return queue.get(timeout=max(0.0, min(left, part)))
-            except Empty:
-                if left <= part:
-                    raise
+    for part in _parts(float("inf") if timeout is None else timeout):
+        with pause(), suppress(Empty):
+            return queue.get(timeout=part)
+    raise Empty
 
 
 def sleep(seconds: float) -> None:

@@ -129,8 +129,11 @@ class ReconnectingConnection:
         self._process = forking.generation()
         self._changed = InterruptibleCondition()
         """Guards what follows up to the blank line; notified when a connection is live or gone."""
-        self._link: SupervisedLink | None = None
         self._live: SupervisedLink | None = None
+        self._coming: SupervisedLink | None = None
+        """One that takes over the subscriptions; what is live is used until it has them all."""
+        self._brought: set[str] = set()
+        """Those that it has."""
         self._subscriptions: dict[str, Subscription] = {}
         self._reason = "not started"
         self._broken_at = 0.0
@@ -204,12 +207,13 @@ class ReconnectingConnection:
         self._stop.set()
         self._first.put(ConnectError(self._endpoints[-1].url, "closed"))
         with self._changed:
-            link, self._live = self._link, None
+            links = [one for one in (self._coming, self._live) if one is not None]
+            self._live = None
             self._reason = "closed"
             self._changed.notify_all()
-        if link is not None:
+        for link in links:
             link.disconnect(BYE)
-        elif (opening := self._opening) is not None:
+        if not links and (opening := self._opening) is not None:
             opening.kill("closed")
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(ATTEMPT)
@@ -236,7 +240,8 @@ class ReconnectingConnection:
                 ):
                     first.put(failure)
                     return
-                pause, reason = next(delays), _reason(failure)
+                pause = next(delays)
+                reason = failure.reason if isinstance(failure, ConnectError) else str(failure)
                 level = logging.WARNING if failures.is_news(reason) else logging.DEBUG
                 self._tell(None, reason, f"; next try in {pause:.1f} s", level=level)
                 self._stop.wait(pause)
@@ -283,14 +288,12 @@ class ReconnectingConnection:
 
         Brokers that share nothing are islands: only where all return to the first do they meet.
         """
-        while not link.dead.wait(self._until_return(link)):
+        while link.endpoint != self._endpoints[0]:
+            if link.dead.wait(RETURN * random.uniform(0.7, 1.3)):  # noqa: S311  # no secret
+                return link
             link = self._return(link)
+        link.dead.wait()
         return link
-
-    def _until_return(self, link: SupervisedLink) -> float | None:
-        """Seconds until it is time to look; None for the first of the list."""
-        first = link.endpoint == self._endpoints[0]
-        return None if first else RETURN * random.uniform(0.7, 1.3)  # noqa: S311  # no secret
 
     def _return(self, link: SupervisedLink) -> SupervisedLink:
         """Try the brokers before this one; the connection that is live then."""
@@ -300,18 +303,10 @@ class ReconnectingConnection:
                 self._adopt(better)
             except WireError as failure:
                 log.debug("%s: not back yet: %s", endpoint.url, failure)
-                self._stay(link)
             else:
                 link.disconnect(BYE)  # whatever was sent over it has arrived
                 return better
         return link
-
-    def _stay(self, link: SupervisedLink) -> None:
-        """Go on with a connection after another was not to be had."""
-        with self._changed:
-            if self._live is None and not self._stop.is_set() and not link.dead.is_set():
-                self._link = self._live = link
-                self._changed.notify_all()
 
     def _adopt(self, link: SupervisedLink) -> None:
         """Bring the subscriptions over to a new connection, then let everybody use it.
@@ -320,35 +315,43 @@ class ReconnectingConnection:
             ConnectError: it broke, or a subscription was not confirmed in time.
         """
         with self._changed:
-            self._link, self._opening = link, None
-            kept = [one for one in self._subscriptions.values() if one.confirmed]
+            self._coming, self._opening, self._brought = link, None, set()
         try:
-            _subscribe(link, kept)
+            while not self._takes_over(link):
+                pass
         except (ConnectionLost, ReceiptTimeout) as failure:
             self._drop(link)
             link.kill(str(failure))
             raise ConnectError(link.endpoint.url, str(failure)) from None
+        if self._stop.is_set():
+            link.kill("closed")
+        else:
+            self._silent.pop(link.endpoint, None)
+            self._tell(link, "")
+
+    def _takes_over(self, link: SupervisedLink) -> bool:
+        """Use it from now on, if it has all subscriptions; false, once it has those that were missing."""
         with self._changed:
-            if self._stop.is_set():
-                link.kill("closed")
-                return
-            self._live = link
-            self.connected_at = time.time()
-            self.connections += 1
-            self._changed.notify_all()
-        self._silent.pop(link.endpoint, None)
-        self._tell(link, "")
+            kept = [one for one in self._subscriptions.values() if one.confirmed]
+            missing = [one for one in kept if one.id not in self._brought]
+            self._brought.update(one.id for one in missing)
+            if not missing and not self._stop.is_set():
+                self._live = link
+                self._coming = None  # after that: an acknowledgement looks here first
+                self.connected_at = time.time()
+                self.connections += 1
+                self._changed.notify_all()
+        _subscribe(link, missing)
+        return not missing
 
     def _drop(self, link: SupervisedLink) -> None:
         """Take a dead connection out of use."""
         if link.silent:
             self._silent[link.endpoint] = time.monotonic()
         with self._changed:
-            was_live = self._live is link
-            self._link = self._live = None
-            self._reason = link.reason or "connection lost"
-            if was_live:
-                self._broken_at = time.time()
+            self._coming, self._reason = None, link.reason or "connection lost"
+            if was_live := self._live is link:
+                self._live, self._broken_at = None, time.time()
         if was_live and not self._stop.is_set():
             self._tell(link, self._reason)
 
@@ -518,7 +521,8 @@ class ReconnectingConnection:
 
     def resume(self, subscription: str) -> None:
         """Begin it again, under the same id; raises as `subscribe`."""
-        self._begin([self._subscriptions[subscription]])
+        if not (one := self._subscriptions[subscription]).confirmed:
+            self._begin([one])
 
     def _begin(self, wanted: Sequence[Subscription]) -> None:
         # a broker may also close the connection over a destination, and not say so
@@ -538,7 +542,7 @@ class ReconnectingConnection:
             return False
         with self._changed:
             # else a new connection has taken over the others without these
-            confirmed = self._link is link
+            confirmed = self._live is link
             for one in wanted:
                 one.confirmed = confirmed
         if last and not confirmed:
@@ -550,11 +554,12 @@ class ReconnectingConnection:
         self._end(self._subscriptions.pop(subscription, None))
 
     def _end(self, one: Subscription | None) -> None:
+        if one is None:
+            return
         with self._changed:
-            link = self._link
-            if one is not None:
-                one.confirmed = False
-        if one is not None and link is not None:
+            one.confirmed = False
+            links = [self._live, self._coming if one.id in self._brought else None]
+        for link in filter(None, links):
             try:
                 link.unsubscribe(one.id)
             except ConnectionLost:
@@ -568,13 +573,14 @@ class ReconnectingConnection:
 
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge a delivery; one from before a reconnect is dropped in silence."""
-        link = self._link
-        if link is None or link.epoch != delivery.epoch or not delivery.ack_id:
+        for link in (self._coming, self._live):
+            if link is None or link.epoch != delivery.epoch or not delivery.ack_id:
+                continue
+            try:
+                link.ack(delivery.ack_id)
+            except ConnectionLost:
+                log.debug("%s: an acknowledgement was lost", delivery.destination)
             return
-        try:
-            link.ack(delivery.ack_id)
-        except ConnectionLost:
-            log.debug("%s: an acknowledgement was lost", delivery.destination)
 
     def _deliver(self, delivery: Delivery) -> None:
         """Called by the receiving thread: put a message where it belongs."""
@@ -592,7 +598,3 @@ def _subscribe(link: SupervisedLink, wanted: Iterable[Subscription]) -> None:
     """
     for receipt in [link.subscribe(one) for one in wanted]:
         receipt.wait(CONFIRM)
-
-
-def _reason(failure: WireError) -> str:
-    return failure.reason if isinstance(failure, ConnectError) else str(failure)

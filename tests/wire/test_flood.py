@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mcshell.wire.stomp import tcp
-from mcshell.wire.stomp.endpoint import parse_url
+from mcshell.wire.stomp.endpoint import TLSFiles, parse_url, server_context, tls_context
 from mcshell.wire.stomp.tcp import PatientSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 MESSAGE = b"x" * 1000
 MEANWHILE = 4
@@ -30,15 +32,23 @@ def any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp, "_ENDED", 60.0)
 
 
-@pytest.fixture
-def ends() -> Iterator[tuple[PatientSocket, socket.socket]]:
-    """Our connection to a listener of the test's, and the other end."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        endpoint = parse_url(f"stomp://127.0.0.1:{listener.getsockname()[1]}")
-        ours = PatientSocket(endpoint, None, timeout=30, stall=30)
+@pytest.fixture(params=["stomp", "stomp+ssl"])
+def ends(
+    request: pytest.FixtureRequest, pki_dir: Path
+) -> Iterator[tuple[PatientSocket, socket.socket]]:
+    """Our connection to a listener of the test's, and the other end; in plain text, and over TLS."""
+    files = TLSFiles(pki_dir / "ca.pem", pki_dir / "alice.pem", pki_dir / "alice.key")
+    context = server_context(pki_dir / "server.pem", pki_dir / "server.key", pki_dir / "ca.pem")
+    assert context is not None
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        endpoint = parse_url(f"{request.param}://127.0.0.1:{listener.getsockname()[1]}")
+        making = pool.submit(PatientSocket, endpoint, tls_context(files), timeout=30, stall=30)
         theirs, _address = listener.accept()
-    with theirs:
         theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if endpoint.tls:
+            theirs = context.wrap_socket(theirs, server_side=True)
+        ours = making.result()
+    with theirs:
         yield ours, theirs
     ours.close()
 
@@ -87,7 +97,9 @@ def test_question_and_answer_are_not_held_up(
 
     def answer() -> None:
         for _ in range(TURNS):
-            theirs.recv(len(MESSAGE), socket.MSG_WAITALL)
+            taken = 0
+            while taken < len(MESSAGE):
+                taken += len(theirs.recv(len(MESSAGE) - taken))
             theirs.sendall(MESSAGE)
 
     thread = threading.Thread(target=answer)

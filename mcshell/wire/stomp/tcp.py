@@ -285,12 +285,24 @@ class PatientSocket:
             except _WOULD_BLOCK:
                 pass
             else:
+                if rested and isinstance(self._sock, ssl.SSLSocket):
+                    chunk = self._with_more(chunk)
                 self._hear(len(chunk), rested=rested)
                 return chunk
             poll.register(self._sock, wait_for)
             if not poll.poll(self._until_beat()):
                 self._keep_beat()
         raise ConnectionLost(self._shut)
+
+    def _with_more(self, chunk: bytes) -> bytes:
+        """Add what has come behind it: TLS hands out one record a call, and so often one message."""
+        records, size = [chunk], len(chunk)
+        # how it ended, where it has, the next call is told too
+        with contextlib.suppress(OSError), self._guard:
+            while records[-1] and size < CHUNK:
+                records.append(self._sock.recv(CHUNK - size))
+                size += len(records[-1])
+        return b"".join(records)
 
     def _hear(self, size: int, *, rested: bool) -> None:
         """Note that so many bytes came, perhaps after a rest, and whether it is a flood."""

@@ -18,19 +18,23 @@ from mcshell.broker.server import (
     TOPIC_BACKLOG_EACH,
     WILDCARDS,
 )
+from mcshell.wire.stomp.endpoint import TLSFiles, tls_context
 from mcshell.wire.stomp.frame import Frame, dump
-from mcshell.wire.stomp.server import GREETING, GREETING_MANY, GREETING_SIZE, NO_ROOM
+from mcshell.wire.stomp.server import GREETING, GREETING_MANY, GREETING_SIZE, NO_ROOM, STUCK
 from tests.peers.bare import Bare, Closed
 from tests.peers.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.peers.brokers import Broker
 
 CONNECT = b"CONNECT\naccept-version:1.2\nhost:/\nlogin:%s\npasscode:wrong\n%s\n"
 FULL = "no room for another client, they wait: Too many open files"
 ANNOUNCED = b"content-length:67108863\n"
+SHARED = 2000
+"""Subscriptions of one connection to one topic, as an emulator's."""
 
 
 @pytest.fixture
@@ -312,3 +316,19 @@ def test_a_broker_without_descriptors_serves_those_it_has_and_then_the_others(
             one.leave()
         for one in waiting:
             one.get("CONNECTED")
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_who_has_read_what_was_too_much_is_read_again(
+    secure: bool, embedded: Broker, pki_dir: Path
+) -> None:
+    """Who gets more in one turn than the broker sends at once is served when that has gone, over TLS too."""
+    files = TLSFiles(pki_dir / "ca.pem", pki_dir / "alice.pem", pki_dir / "alice.key")
+    body = bytes(2 * STUCK // SHARED)
+    with Bare(embedded, tls=tls_context(files) if secure else None).connect() as one:
+        for name in range(SHARED):
+            headers = {"destination": "/topic/limits.shared", "id": str(name), "ack": "auto"}
+            one.put("SUBSCRIBE", headers)
+        one.send("/topic/limits.shared", body, confirm=False)
+        assert all(message.body == body for message in one.messages(SHARED))
+        one.confirm("BEGIN", {"transaction": "served"})

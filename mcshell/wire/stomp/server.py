@@ -262,6 +262,8 @@ class ServerConnection(asyncio.Protocol):
         if self.closing:
             self.transport.close()
         elif not self._paused:
+            # TLS takes what is too much at once, and says neither that it is nor when it has gone
+            self.transport.resume_reading()
             self.has_room_again()
 
     def backlog(self) -> int:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _WINDOW: Final = 250
 _PATIENCE: Final = 30.0
 _PAUSE: Final = 0.5
+_LOOK: Final = 1.0
 _STRIKES: Final = 3
 _ASIDE: Final = 5.0
 _ASIDE_AT_MOST: Final = 600.0
@@ -65,6 +66,11 @@ class ConfirmedSender(Generic[M]):
         self._waits = RepeatedFailures()
         self._aside: dict[M, float] = {}
         """Messages over which the broker ended the connection, and until when (monotonic)."""
+        self._late: dict[M, tuple[Receipt, float]] = {}
+        """Receipts that did not come in time, and since when (monotonic) they are waited for.
+
+        Over a slow line the message is still on its way: behind it another would be only later.
+        """
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def unconfirmed(self, limit: int) -> Sequence[M]:
@@ -147,7 +153,8 @@ class ConfirmedSender(Generic[M]):
         """Seconds until one that waits aside is to be tried again."""
         if not self._aside:
             return None
-        return max(0.0, min(self._aside.values()) - time.monotonic())
+        left = max(0.0, min(self._aside.values()) - time.monotonic())
+        return min(left, _LOOK) if self._late else left
 
     def _send_window(self) -> bool:
         """Send some messages; False when there were none.
@@ -159,13 +166,21 @@ class ConfirmedSender(Generic[M]):
             self.doubt(broken_at - _UNSETTLED)
             self._broken_at = broken_at
         now = time.monotonic()
-        self._aside = {message: until for message, until in self._aside.items() if until > now}
+        come = self._look_at_late(now)
+        self._aside = {
+            message: until
+            for message, until in self._aside.items()
+            if until > now and message not in come
+        }
         found = self.unconfirmed(self._window + len(self._aside))
         messages = [message for message in found if message not in self._aside][: self._window]
         if not found:
             self._strikes.clear()  # those that came to their end while they waited
+            self._late.clear()
         if not messages:
             return False
+        waiting = [(one, self._late[one][0]) for one in messages if one in self._late]
+        messages = [one for one in messages if one not in self._late]
         under_way: list[tuple[M, Receipt]] = []
         at = time.time()
         later = self.begin(messages, at)
@@ -180,13 +195,27 @@ class ConfirmedSender(Generic[M]):
             raise
         finally:
             self.not_begun(messages[begun:])
-            self._confirm(under_way, at)
+            self.sent([message for message, _receipt in under_way], at)
+            self._confirm([*waiting, *under_way])
         self._window = min(_WINDOW, self._window * 2)
         return True
 
-    def _confirm(self, under_way: Sequence[tuple[M, Receipt]], at: float) -> None:
+    def _look_at_late(self, now: float) -> set[M]:
+        """Which late receipts have come; those that will not are forgotten, to be sent again."""
+        come: set[M] = set()
+        for message, (receipt, since) in [*self._late.items()]:
+            try:
+                receipt.wait(0)
+                come.add(message)
+            except ReceiptTimeout:
+                if now - since > _ASIDE_AT_MOST:
+                    del self._late[message]
+            except ConnectionLost:
+                del self._late[message]
+        return come
+
+    def _confirm(self, under_way: Sequence[tuple[M, Receipt]]) -> None:
         """Wait for what was sent, and mark what the broker has."""
-        self.sent([message for message, _receipt in under_way], at)
         confirmed: list[M] = []
         failures: Counter[str] = Counter()
         broke = False
@@ -195,10 +224,13 @@ class ConfirmedSender(Generic[M]):
             try:
                 receipt.wait(end - time.monotonic())
                 confirmed.append(message)
+                self._late.pop(message, None)
             except (ConnectionLost, ReceiptTimeout) as error:
                 failures[str(error)] += 1
                 # a store that is full says nothing of this message
                 broke = isinstance(error, ConnectionLost) and not passing(error.reason)
+                if isinstance(error, ReceiptTimeout):
+                    self._late.setdefault(message, (receipt, end - _PATIENCE))
         self.confirmed(confirmed)
         if confirmed:
             self._waits.forget()

@@ -227,6 +227,52 @@ def test_a_broker_that_only_keeps_silent_replaces_nothing(monkeypatch: pytest.Mo
     assert set(file._aside) == {"slow"}
 
 
+@pytest.fixture
+def receipts(monkeypatch: pytest.MonkeyPatch) -> list[PendingReceipt]:
+    """Those of each message that goes out, which a test resolves; nobody waits long for one."""
+    made: list[PendingReceipt] = []
+
+    def send(_self: File, message: str) -> PendingReceipt:
+        made.append(PendingReceipt(message, message))
+        return made[-1]
+
+    monkeypatch.setattr(confirmed, "_PATIENCE", 0.0)
+    monkeypatch.setattr(File, "send", send)
+    return made
+
+
+def test_what_a_slow_line_takes_its_time_over_is_not_sent_again(
+    started: Callable[[File], File], receipts: list[PendingReceipt]
+) -> None:
+    """While the connection stands a late receipt is waited for; when it comes the message is marked at once."""
+    file = File("large")
+    for _ in range(3):
+        with pytest.raises(ConnectionLost):
+            file._send_window()
+    assert [one.id for one in receipts] == ["large"]
+    assert set(file._aside) == {"large"}
+    started(file)
+    receipts[0].resolve()
+    assert wait_until(lambda: not file.messages, 60)
+    assert [one for window in file.windows for one in window] == ["large"]
+    assert len(receipts) == 1
+
+
+def test_what_was_waited_for_is_sent_again_after_a_break(receipts: list[PendingReceipt]) -> None:
+    """A late receipt that ends with its connection is none, and one that does not come in ten minutes neither."""
+    file = File("large")
+    with pytest.raises(ConnectionLost):
+        file._send_window()
+    receipts[0].resolve("the broker hung up")
+    with pytest.raises(ConnectionLost):
+        file._send_window()
+    assert len(receipts) == 2
+    file._late = {"large": (receipts[1], time.monotonic() - 601.0)}
+    with pytest.raises(ConnectionLost):
+        file._send_window()
+    assert len(receipts) == 3
+
+
 def test_a_broker_whose_store_is_full_replaces_nothing() -> None:
     """What it refuses for want of room is the same message when there is some."""
     file = File("large")

@@ -425,7 +425,7 @@ class Connector(ReconnectingConnection):
                 context,
                 timeout=timeout,
                 stall=max(STALL, 2 * heartbeat),
-                called_off=self._stop.is_set,
+                called_off=self._called_off,
             )
         except OSError as failure:
             raise ConnectError(endpoint.url, words_of(failure)) from None

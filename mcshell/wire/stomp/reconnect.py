@@ -30,7 +30,7 @@ from mcshell.values import dataclass
 from mcshell.wire.stomp.dialects import passing
 from mcshell.wire.stomp.endpoint import Endpoint, parse_url
 from mcshell.wire.stomp.frame import check_headers
-from mcshell.wire.stomp.transport import RepeatedFailures, backoff
+from mcshell.wire.stomp.transport import ConnectionState, RepeatedFailures, backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -42,22 +42,15 @@ __all__ = ["ConnectionState", "ReconnectingConnection", "Subscription"]
 
 log = logging.getLogger(__name__)
 
-ATTEMPT = 5.0  # seconds that one round over all the brokers may take
+ATTEMPT = (
+    5.0  # seconds that one round over all the brokers may take; after one in vain twice as long
+)
+ROUNDS = 4  # … up to so many times as long: a far broker's answers take their time
 PATIENCE = 5.0  # seconds that a send waits for a connection
 CONFIRM = 10.0  # seconds in which the broker confirms a subscription, and then the next
 STABLE = 2.0  # seconds after which a connection is good: one that a broker ends at once is not
 BYE = 2.0  # seconds for a clean DISCONNECT
 RETURN = 15.0  # seconds, about, between looks whether a broker named earlier is there again
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionState:
-    """What `on_state` is told: the broker, the connection's number, and why it is down."""
-
-    connected: bool
-    url: str
-    epoch: int
-    reason: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,7 +206,7 @@ class ReconnectingConnection:
             self._changed.notify_all()
         for link in links:
             link.disconnect(BYE)
-        if not links and (opening := self._opening) is not None:
+        if (opening := self._opening) is not None:
             opening.kill("closed")
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(ATTEMPT)
@@ -227,11 +220,12 @@ class ReconnectingConnection:
     # -- the supervisor's thread ----------------------------------------------------------------
 
     def _run(self, first: SimpleQueue[WireError | None], timeout: float | None) -> None:
-        delays, failures = backoff(), RepeatedFailures()
+        delays, failures, more = backoff(), RepeatedFailures(), 1
         while not self._stop.is_set():
             since = time.monotonic()
             try:
-                link = self._round(ATTEMPT if self._started or timeout is None else timeout)
+                bound = None if self._started else timeout
+                link = self._round(ATTEMPT * more if bound is None else bound)
             except WireError as failure:
                 if self._stop.is_set():
                     break
@@ -240,7 +234,7 @@ class ReconnectingConnection:
                 ):
                     first.put(failure)
                     return
-                pause = next(delays)
+                pause, more = next(delays), min(2 * more, ROUNDS)
                 reason = failure.reason if isinstance(failure, ConnectError) else str(failure)
                 level = logging.WARNING if failures.is_news(reason) else logging.DEBUG
                 self._tell(None, reason, f"; next try in {pause:.1f} s", level=level)
@@ -249,7 +243,7 @@ class ReconnectingConnection:
             if not self._started:
                 self._started = True
                 first.put(None)
-            link = self._watch(link)
+            link, more = self._watch(link), 1
             self._drop(link)
             if time.monotonic() - since > STABLE:
                 delays = backoff()
@@ -299,7 +293,7 @@ class ReconnectingConnection:
         """Try the brokers before this one; the connection that is live then."""
         for endpoint in self._endpoints[: self._endpoints.index(link.endpoint)]:
             try:
-                better = self._open(endpoint, next(self._epochs), BYE)
+                better = self._open(endpoint, next(self._epochs), ATTEMPT)
                 self._adopt(better)
             except WireError as failure:
                 log.debug("%s: not back yet: %s", endpoint.url, failure)
@@ -328,6 +322,10 @@ class ReconnectingConnection:
         else:
             self._silent.pop(link.endpoint, None)
             self._tell(link, "")
+
+    def _called_off(self) -> bool:
+        """Whether nobody wants the connection that is being made: a better one for one that has ended, say."""
+        return self._stop.is_set() or ((link := self._live) is not None and link.dead.is_set())
 
     def _takes_over(self, link: SupervisedLink) -> bool:
         """Use it from now on, if it has all subscriptions; false, once it has those that were missing."""

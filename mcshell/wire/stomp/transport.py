@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, NamedTuple, Protocol,
 
 from mcshell.errors import ConnectionLost, ReceiptTimeout
 from mcshell.interrupts import wait
+from mcshell.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "REDELIVERED",
     "AckMode",
+    "ConnectionState",
     "Delivery",
     "Inbox",
     "PendingReceipt",
@@ -51,6 +53,16 @@ REDELIVERED: Final = "mcs-redelivered"
 may have had it. Not signed: it can only make a worker more careful."""
 _KINDS: Final = 64
 """How many are told apart: a broker may say something else each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionState:
+    """What `on_state` is told: the broker, the connection's number, and why it is down."""
+
+    connected: bool
+    url: str
+    epoch: int
+    reason: str
 
 
 class Delivery(NamedTuple):

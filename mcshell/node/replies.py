@@ -169,6 +169,15 @@ def _too_large(reply: Reply, size: int) -> Reply:
     )
 
 
+def _arrived(receipt: Receipt | None) -> bool:
+    try:
+        if receipt is not None:
+            receipt.wait(0)
+    except (ConnectionLost, ReceiptTimeout):
+        return False
+    return receipt is not None
+
+
 log = logging.getLogger(__name__)
 
 
@@ -179,6 +188,8 @@ def no_steps(step: str, requestid: str) -> None:
 class ReplySender:
     """Sends the replies of one node. One that cannot leave is counted, and lost: what must not be
     lost goes through the outbox. Of a large one that the connection breaks over, a small one says so.
+    The last word on what took long, which is waited for, goes out once more where a connection ended
+    over it: that may have been dead for a while, and nobody had noticed.
     """
 
     def __init__(self, writer: ReplyWriter, transport: Transport, host: Host) -> None:
@@ -186,6 +197,10 @@ class ReplySender:
         self._transport = transport
         self._host = host
         self._watching = threading.BoundedSemaphore(_WATCHED)
+        # an emulator has thousands: an empty dict and list are smaller than a set and a deque
+        self._slow: dict[str, None] = {}
+        """Interactive requests of which it was said that they are being worked on."""
+        self._unconfirmed: list[tuple[Request, SealedMessage, Receipt | None]] = []
 
     def working(self, request: Request, state: State, attempt: int = 1) -> None:
         """Say that the request was received or is running."""
@@ -193,6 +208,8 @@ class ReplySender:
             return  # a rule has brought it: nobody waits for a reply
         if request.via.durable and not self._transport.connected:
             return  # no worker waits for a connection here: the last reply will come
+        if not request.via.durable:
+            self._slow[request.id] = None
         self._send(request, self._writer.working(request, state, attempt))
 
     def final(self, request: Request, outcome: Outcome) -> None:
@@ -201,12 +218,34 @@ class ReplySender:
         journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
         journal.count(outcome.state.value)
         sealed = self._writer.final(request, outcome)
-        receipt = self._send(request, sealed, receipt=len(sealed.body) >= LARGE)
-        if receipt is not None and self._watching.acquire(blocking=False):
+        large, slow = len(sealed.body) >= LARGE, request.id in self._slow
+        receipt = self._send(request, sealed, receipt=large or slow)
+        if slow:
+            del self._slow[request.id]
+        if slow and not large:
+            self._unconfirmed.append((request, sealed, receipt))
+            del self._unconfirmed[:-_WATCHED]
+            self.again()
+        elif receipt is not None and self._watching.acquire(blocking=False):
             watch = (request, sealed, receipt)
             threading.Thread(
                 target=self._watch, args=watch, name="mcshell-large", daemon=True
             ).start()
+
+    def again(self) -> None:
+        """Send once more what was not confirmed when its connection ended, if there is one again."""
+        for _ in range(len(self._unconfirmed)):
+            try:
+                request, sealed, receipt = one = self._unconfirmed.pop(0)
+            except IndexError:  # another thread looks, too
+                return
+            if receipt is not None and not receipt.done:
+                self._unconfirmed.append(one)
+            elif not _arrived(receipt):
+                if self._transport.connected:
+                    self._send(request, sealed)
+                else:
+                    self._unconfirmed.append(one)
 
     def _watch(self, request: Request, sealed: SealedMessage, receipt: Receipt) -> None:
         """Say that a large reply did not arrive, once there is a connection again."""

@@ -200,6 +200,8 @@ class NodeServer:
             self._services.connected(number)
             if (conversations := self._connections[number].conversations) is not None:
                 conversations.again()
+            for node in self._connections[number].context.nodes.values():
+                node.reply_sender.again()
 
     # --- life ----------------------------------------------------------------------------------
 

@@ -198,7 +198,7 @@ class ReplySender:
         self._host = host
         self._watching = threading.BoundedSemaphore(_WATCHED)
         # an emulator has thousands: an empty dict and list are smaller than a set and a deque
-        self._slow: dict[str, None] = {}
+        self._slow: dict[str, bool] = {}
         """Interactive requests of which it was said that they are being worked on."""
         self._unconfirmed: list[tuple[Request, SealedMessage, Receipt | None]] = []
 
@@ -209,7 +209,7 @@ class ReplySender:
         if request.via.durable and not self._transport.connected:
             return  # no worker waits for a connection here: the last reply will come
         if not request.via.durable:
-            self._slow[request.id] = None
+            self._slow[request.id] = True
         self._send(request, self._writer.working(request, state, attempt))
 
     def final(self, request: Request, outcome: Outcome) -> None:
@@ -218,10 +218,9 @@ class ReplySender:
         journal.note(request.id, outcome.state.value, statuscode=outcome.statuscode)
         journal.count(outcome.state.value)
         sealed = self._writer.final(request, outcome)
-        large, slow = len(sealed.body) >= LARGE, request.id in self._slow
+        large = len(sealed.body) >= LARGE
+        slow = self._slow.pop(request.id, False)
         receipt = self._send(request, sealed, receipt=large or slow)
-        if slow:
-            del self._slow[request.id]
         if slow and not large:
             self._unconfirmed.append((request, sealed, receipt))
             del self._unconfirmed[:-_WATCHED]

@@ -39,6 +39,7 @@ from mcshell.commands.output.sanitize import sanitize
 from mcshell.commands.run import run
 from mcshell.config.readers import read_duration
 from mcshell.errors import Stopped, UsageError
+from mcshell.notebook.aliases import MAGIC, Aliases
 from mcshell.notebook.formats import install, uninstall
 from mcshell.notebook.variables import Closures, Template, refuse_lists
 
@@ -59,7 +60,7 @@ __all__ = ["CompletionMatcher", "MCMagics", "load", "unload"]
 
 _DESCRIBING = frozenset(("doc", "analysis", "explain"))
 """The modules of verbs whose lines below a table describe its rows."""
-_MAGIC = re.compile(r"^\s*(?:[\w.\[\]'\", ]+=\s*)?%{1,2}mco\s+")
+_MAGIC = re.compile(r"^\s*(?:[\w.\[\]'\", ]+=\s*)?%{1,2}(\w+)\s+")
 
 
 class _Seconds(Float):  # type: ignore[type-arg]  # it is generic in some versions only
@@ -85,8 +86,11 @@ class MCMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell=shell)
         self.painter: Painter | None = None
-        self.closures = Closures()
-        self.completion = CompletionMatcher(lambda: self.context.settings, self._targets)
+        self.aliases = Aliases()
+        self.closures = Closures(self.aliases)
+        self.completion = CompletionMatcher(
+            lambda: self.context.settings, self._targets, self.aliases
+        )
         self.context = Context("magic", Path(self.config_file) if self.config_file else None)
         self.observe(self._reconfigure, names=["config_file"])
 
@@ -174,7 +178,9 @@ class MCMagics(Magics):
         """Whether the line is the cell's last and assigns nothing: its `;` says "show nothing"."""
         history = self._shell().history_manager
         raw = history.input_hist_raw[-1].rstrip() if history is not None else ""
-        return raw.rpartition("\n")[2].lstrip() == f"%mco {line.strip()}"
+        name, _, rest = raw.rpartition("\n")[2].lstrip().removeprefix("%").partition(" ")
+        words = f"{self.aliases.get(name, '')} {rest.strip()}".strip()
+        return name in self.aliases and words == line.strip()
 
     def _shell(self) -> InteractiveShell:
         shell = self.shell
@@ -263,18 +269,20 @@ def load(shell: InteractiveShell) -> None:
     shell.builtin_trap.__enter__()  # it is not for several threads: so none of them enters it first
     MCMagics.mco.__doc__ = help_text(face="magic")
     shell.register_magics(magics)
+    magics.aliases.install(shell)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take `%mco` away again and close its connections."""
     magics = shell.magics_manager.registry.pop("MCMagics", None)
     for kind in ("line", "cell"):
-        shell.magics_manager.magics[kind].pop("mco", None)
+        shell.magics_manager.magics[kind].pop(MAGIC, None)
     if isinstance(magics, MCMagics):
         current.forget(magics.client)
         shell.builtin_trap.__exit__(None, None, None)
         uninstall(shell)
         magics.completion.uninstall(shell)
+        magics.aliases.uninstall(shell)
         shell.ast_transformers[:] = [
             one for one in shell.ast_transformers if one is not magics.closures
         ]
@@ -288,13 +296,18 @@ def unload(shell: InteractiveShell) -> None:
 class CompletionMatcher:
     """The matcher of one IPython shell, and the cache behind it.
 
-    `load` gives the settings, `variables` the names that `--nodes` may mean.
+    `load` gives the settings, `variables` the names that `--nodes` may mean, `names` those of the
+    magic, each with the words that it puts before a line.
     """
 
     def __init__(
-        self, load: Callable[[], Settings], variables: Callable[[], Iterable[str]]
+        self,
+        load: Callable[[], Settings],
+        variables: Callable[[], Iterable[str]],
+        names: Mapping[str, str],
     ) -> None:
         self.refresher = Refresher(load)
+        self._names = names
         self._variables = variables
 
         @context_matcher(identifier="mcshell", priority=200)  # type: ignore[untyped-decorator]  # IPython has no types for it
@@ -319,10 +332,9 @@ class CompletionMatcher:
         """What may follow on a `%mco` line; nothing, and no claim, on any other."""
         before = context.text_until_cursor
         magic = _MAGIC.match(before)
-        if magic is None:
+        if magic is None or magic[1] not in self._names:
             return {"completions": []}
-        start = magic.end()
-        line = before[start:]
+        line = f"{self._names[magic[1]]} {before[magic.end() :]}".lstrip(" ")
         found = candidates(
             line, len(line), self.refresher.cache, face="magic", variables=self._variables()
         )

@@ -21,7 +21,7 @@ from mcshell.errors import UsageError
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
 
 __all__ = ["Closures", "Template", "refuse_lists"]
 
@@ -39,7 +39,11 @@ class Closures(ast.NodeTransformer):
 
     A function takes from those around it only what its code names, and a line's names stand in a
     text: the notebook's variable of that name would be put in. So the code names them, never run.
+    `magics` are the names of the lines' magic.
     """
+
+    def __init__(self, magics: Container[str]) -> None:
+        self._magics = magics
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         """The call of a line's magic, with the line's words as names beside it."""
@@ -48,7 +52,7 @@ class Closures(ast.NodeTransformer):
             case ast.Call(
                 func=ast.Attribute(attr="run_line_magic"),
                 args=[ast.Constant(value=str(magic)), ast.Constant(value=str(line)), *_],
-            ) if magic == "mco" or "%mco" in line:
+            ) if magic in self._magics or "%mco" in line:
                 words = [word for word in _WORD.findall(line) if not keyword.iskeyword(word)]
                 names: list[ast.expr] = [ast.Name(word, ast.Load()) for word in {*words}]
                 never = ast.Tuple(names, ast.Load())

@@ -261,3 +261,32 @@ def test_an_error_is_harmless(shell: InteractiveShell, capsys: pytest.CaptureFix
     written = "".join(capsys.readouterr())
     assert "red" in written
     assert not {"\x1b", "\u202e"} & set(written.replace("\x1b[0m", ""))
+
+
+def test_an_alias_of_the_line_puts_values_in_as_the_line_does(shell: InteractiveShell) -> None:
+    """`%alias_magic`, with words before the line too: a value is one word, and no option."""
+    run(shell, "%alias_magic m mco\n%alias_magic ask m -p 'rpc echo say'")
+    shell.user_ns.update(evil="web1 -I web2", words=["x y", 2])
+    with pytest.raises(MCShellError, match="is no name of a node"):
+        run(shell, "%m ping -I {evil}")
+    run(shell, "%m rpc echo say text={evil} -I web1 -o r\nt = %ask items={words} -I web1")
+    assert shell.user_ns["r"].got[0] == {"text": "web1 -I web2"}
+    assert shell.user_ns["t"].got[0] == {"items": ["x y", 2]}
+    run(shell, "%%ask -I web1 -o r\nvalue: {evil}")
+    assert shell.user_ns["r"].got[0] == {"value": "web1 -I web2"}
+    run(
+        shell,
+        """
+        def outer(evil):
+            def inner():
+                r = %ask text={evil} -I web1
+                return r
+            return inner()
+
+        near = outer('near').got[0]
+        """,
+    )
+    assert shell.user_ns["near"] == {"text": "near"}
+    assert shell.run_cell("%ask text=a -I web1;", store_history=True).result is None
+    run(shell, "%reload_ext mcshell\n%ask text={evil} -I web1 -o r")
+    assert shell.user_ns["r"].got[0] == {"text": "web1 -I web2"}

@@ -169,7 +169,7 @@ def test_the_command_line_prints_them(fleet: Fleet) -> None:
     done = fleet.cli("fold", "value", "--session", "analysis", "--json")
     assert [row["nodes"] for row in json.loads(done.stdout)] == ["web[1-2]", "db1"]
     done = fleet.cli("outliers", "--session", "analysis")
-    assert "1 odd values on 1 nodes" in done.stderr
+    assert "1 odd value on 1 node" in done.stderr
     done = fleet.cli("summary", "--session", "analysis", "--format", "vertical")
     assert "usual:" in done.stdout
 

@@ -46,13 +46,19 @@ def outliers(context: Context, options: OutliersOptions) -> Table:
     replies = context.looking_back(options.session).replies(options.request)
     share = odd.SHARE if options.share is None else options.share
     found = odd.outliers(of_replies(replies), options.columns, share=share)
-    note = f"{len(found)} odd values on {len({one.sender for one in found})} nodes"
+    note = (
+        f"{_many(len(found), 'odd value')} on {_many(len({one.sender for one in found}), 'node')}"
+    )
     return Table(
         *(tuple(odd.COLUMNS), odd.rows(found)),
         notes=(note,),
         minor=("share", "z"),
         kinds=odd.COLUMNS,
     )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def summary(context: Context, options: ColumnsOptions) -> Table:

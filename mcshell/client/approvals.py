@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell import interrupts, table
 from mcshell.client.arguments import Duration, checks_methods, seconds_of
-from mcshell.client.discovery.targeting import RequestOptions, Targeting, targeting_of
+from mcshell.client.discovery.targeting import (
+    RequestOptions,
+    Targeting,
+    guesses_arguments,
+    targeting_of,
+)
 from mcshell.errors import NoTargets, Reason, Rejected, UsageError
 from mcshell.message import Approval, Proposal, Via, new_nonce
 from mcshell.values import dataclass
@@ -107,6 +112,7 @@ class ApprovalManager:
         return self._signer.identity.callerid
 
     @interrupts.call()
+    @guesses_arguments()
     def propose(
         self,
         agent: str,

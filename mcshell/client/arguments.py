@@ -18,7 +18,14 @@ from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 from mcshell import config
 from mcshell.errors import UsageError, on_one_line
 
-__all__ = ["Duration", "checks_arguments", "checks_methods", "patience_of", "seconds_of"]
+__all__ = [
+    "Duration",
+    "checks_arguments",
+    "checks_methods",
+    "is_flag",
+    "patience_of",
+    "seconds_of",
+]
 
 Duration: TypeAlias = float | str | timedelta
 """A length of time as a program gives it: seconds, text like "30s", or a timedelta."""
@@ -29,23 +36,24 @@ Kinds = dict[str, "Kinds | None"]
 _MANY: Final = frozenset({"Iterable", "Sequence", "Collection", "list"})
 _WORDS: Final = {
     "str": "text",
-    "Path": "a path",
+    **dict.fromkeys(("Path", "PurePath"), "a path"),
     "int": "a whole number",
     "float": "a number",
     "Callable": "a function",
+    "bool": "True or False",
     **dict.fromkeys(("Mapping", "dict"), "a dict"),
     **dict.fromkeys(_MANY, "a list"),
 }
 _ALIKE: Final[dict[str, tuple[type, ...]]] = {  # numpy's numbers are no int
-    "Path": (PathLike, str),
+    **dict.fromkeys(("Path", "PurePath"), (PathLike, str)),
     "int": (Integral,),
     "float": (Real,),
     "Callable": (Callable,),  # type: ignore[dict-item]  # it is one to isinstance
     **dict.fromkeys(("Mapping", "dict"), (Mapping,)),
     **dict.fromkeys(_MANY, (Iterable,)),
 }
-_CLASSES: Final = frozenset({"None", "DataFrame", "Replies", "JobReplies", "Targeting"})
-_LOOSE: Final = frozenset({"Any", "bool", "object"})
+_CLASSES: Final = frozenset({"None", "bool", "DataFrame", "Replies", "JobReplies", "Targeting"})
+_LOOSE: Final = frozenset({"Any", "object"})
 _NUMBERS: Final = frozenset({"float", "int"})
 """Beside text they are read with care where they are used."""
 
@@ -131,10 +139,17 @@ def _fits(value: Any, kinds: Kinds) -> bool:
     for kind, of in kinds.items():
         # Else it is its letters, or the names of its columns.
         one = kind in _MANY and (isinstance(value, str | bytes) or hasattr(value, "columns"))
+        if kind == "bool" and is_flag(value):
+            return True
         if kind in names or (not one and isinstance(value, _ALIKE.get(kind, ()))):
             within = value if of and isinstance(value, list | tuple | set) else ()
             return of is None or all(_fits(each, of) for each in _each_type(within))
     return False
+
+
+def is_flag(value: Any) -> bool:
+    """Whether it is true or false, Python's or numpy's, or 1 or 0: text is neither, whatever it says."""
+    return "bool" in type(value).__name__ or (isinstance(value, Integral) and value in (0, 1))
 
 
 def _each_type(values: Iterable[Any]) -> Iterable[Any]:

@@ -24,6 +24,7 @@ from mcshell.client.discovery.targeting import (
     RequestOptions,
     Targeting,
     asked_collective,
+    guesses_arguments,
     names_of,
     targeting_of,
     via_of,
@@ -335,6 +336,7 @@ class Client:
             }
         )
 
+    @guesses_arguments()
     def rpc(
         self,
         agent: str,

@@ -43,6 +43,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 6048
 _SIZES = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _SIZES |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_RATES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+_RATE = re.compile(r"([0-9]{1,12})([kMG]?)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
 _SHARE = re.compile(r"\d+%?")
 _REFERENCE = re.compile(r"([a-z][a-z0-9+-]+):(.*)", re.DOTALL)
@@ -101,6 +103,14 @@ def size(raw: Any) -> int:
     if found and found[2] in _SIZES:
         return _held(float(found[1]) * _SIZES[found[2]])
     raise ValueError(f"{raw!r} is no size (such as 1MiB, 500kB or a number of bytes)")
+
+
+def read_rate(text: str) -> float:
+    """Bytes a second, such as "500k" or "10M"; ValueError for anything else."""
+    found = _RATE.fullmatch(text)
+    if found is None or not int(found[1]):
+        raise ValueError(f"{text!r} is no number of bytes a second, as 500k or 10M")
+    return float(int(found[1]) * _RATES[found[2]])
 
 
 def read_text(raw: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mcshell.errors import MCShellError
+from mcshell.errors import InputError, MCShellError
 from tests.peers import ipython
 
 if TYPE_CHECKING:
@@ -290,3 +290,37 @@ def test_an_alias_of_the_line_puts_values_in_as_the_line_does(shell: Interactive
     assert shell.run_cell("%ask text=a -I web1;", store_history=True).result is None
     run(shell, "%reload_ext mcshell\n%ask text={evil} -I web1 -o r")
     assert shell.user_ns["r"].got[0] == {"text": "web1 -I web2"}
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("client.rpc('echo', 'say', text='a', wher='role=web')", "no input 'wher'.*where?"),
+        ("client.rpc('echo', 'say', text='a', timout=3)", "no input 'timout'.*timeout?"),
+        ("client.jobs.submit('echo', 'say', text='a', crom='0 4 * * *')", "'crom'.*cron?"),
+        ("client.approvals.propose('echo', 'say', text='a', node=['web1'])", "'node'.*nodes?"),
+    ],
+)
+def test_an_argument_that_is_misspelt_is_guessed(
+    shell: InteractiveShell, call: str, said: str
+) -> None:
+    """What is no input of the action may be an argument of the method: the line names it."""
+    run(shell, "import mcshell\nclient = mcshell.connect()")
+    before = run(shell, "client.requests()")
+    try:
+        with pytest.raises(InputError, match=said):
+            run(shell, call)
+        assert run(shell, "client.requests()") == before
+    finally:
+        run(shell, "client.close()")
+
+
+def test_a_place_among_replies_is_what_a_notebook_has(shell: InteractiveShell) -> None:
+    """An integer of numpy's, a negative one and a slice are places among the rows."""
+    run(shell, "r = %mco rpc echo say text=a -I web1 -I web2 -b\nr.wait()")
+    replies = shell.user_ns["r"]
+    assert [replies[np.int64(0)], replies[-1]] == replies.rows() == replies[:5]
+    with pytest.raises(IndexError):
+        replies[np.int64(2)]
+    with pytest.raises(KeyError, match="a sender of these rows, or a place among them"):
+        replies[0.5]

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zlib
+from pathlib import PurePosixPath
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -345,6 +346,27 @@ def test_a_rate_at_which_nothing_comes(
         alice.files.put(tmp_path / "app", f"{root}/rate", identities="n1", rate=rate)
     with pytest.raises(UsageError, match="rate"):
         alice.files.get(f"{root}/rate", tmp_path, identities="n1", rate=rate)
+
+
+@pytest.mark.parametrize("rate", ["fast", "10 M", "0M", True, [1]])
+def test_what_is_no_rate(alice: Client, root: Path, tmp_path: Path, rate: Any) -> None:
+    """One line says what is meant, before anything is asked."""
+    with pytest.raises(UsageError, match=r"^rate .*bytes a second"):
+        alice.files.get(f"{root}/rate", tmp_path, identities="n1", rate=rate)
+
+
+def test_paths_of_nodes_may_be_paths_and_rates_text(
+    alice: Client, root: Path, tmp_path: Path
+) -> None:
+    """A Path is taken wherever a path is meant, and a rate as `--rate` has it."""
+    (tmp_path / "app").write_bytes(b"1")
+    there = root / "by-path"
+    put = alice.files.put(tmp_path / "app", there, identities="n1", rate="10M")
+    got = alice.files.get(there, tmp_path, identities="n1", rate="500k")
+    assert list(put.state) == list(got.state) == ["ok"]
+    assert (tmp_path / "n1" / "by-path").read_bytes() == b"1"
+    listed = alice.files.list(PurePosixPath(root), identities="n1")
+    assert "by-path" in set(listed.name)
 
 
 def test_a_source_that_changes_while_it_is_sent(alice: Client, root: Path, tmp_path: Path) -> None:

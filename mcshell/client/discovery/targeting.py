@@ -8,12 +8,13 @@ import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from mcshell.client.arguments import Duration, seconds_of
-from mcshell.errors import UsageError, did_you_mean, on_one_line
-from mcshell.message import Filter, Via
+from mcshell.client.arguments import Duration, is_flag, seconds_of
+from mcshell.errors import InputError, UsageError, did_you_mean, on_one_line
+from mcshell.message import Filter, StatusCode, Via
 from mcshell.values import dataclass
 from mcshell.wire.destinations import check_word
 
@@ -29,6 +30,7 @@ __all__ = [
     "asked_collective",
     "batches",
     "choose",
+    "guesses_arguments",
     "names_of",
     "narrowed",
     "put_of",
@@ -37,6 +39,9 @@ __all__ = [
     "targeting_of",
     "via_of",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SHARE = re.compile(r"(\d+)(%?)")
 _DIRECT_UP_TO = 10
@@ -255,6 +260,9 @@ def targeting_of(
     for name, word in (("source", source), ("collective", collective or "")):
         if not isinstance(word, str):
             raise UsageError(f"{name} {on_one_line(reprlib.repr(word))}: text is meant")
+    for name, flag in (("known", known), ("fresh", fresh), ("one", one)):
+        if not is_flag(flag):
+            raise UsageError(f"{name} {on_one_line(reprlib.repr(flag))}: True or False is meant")
     names = _words("identities", identities, "web1")
     if identities is not None and not names:
         nodes = ()
@@ -277,6 +285,31 @@ def targeting_of(
         one=one,
         collective=collective,
     )
+
+
+def guesses_arguments(*more: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Have a method whose other arguments are inputs say which argument one is like that is no input.
+
+    `more` are names that it takes beside its own and the targeting.
+    """
+
+    def decorated(call: Callable[P, T]) -> Callable[P, T]:
+        own = (*(getattr(call, "__kwdefaults__", None) or ()), *more, *TARGETING)
+
+        @wraps(call)
+        def guessing(*args: P.args, **named: P.kwargs) -> T:
+            try:
+                return call(*args, **named)
+            except InputError as error:
+                unknown = error.statuscode == StatusCode.MISSING_DATA and error.name in named
+                near = did_you_mean(error.name, own) if unknown else ""
+                if not near:
+                    raise
+                raise InputError(f"{error}{near}", error.name, error.statuscode) from None
+
+        return guessing
+
+    return decorated
 
 
 TARGETING = tuple(targeting_of.__kwdefaults__ or ())

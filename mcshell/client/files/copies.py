@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import reprlib
 import time
 from collections import deque
 from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final
 
 from mcshell import interrupts
-from mcshell.errors import UsageError, WireError
+from mcshell.config.readers import read_rate
+from mcshell.errors import UsageError, WireError, on_one_line
 from mcshell.message import State
 from mcshell.values import dataclass
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from mcshell.message import Reply
     from mcshell.table import Column
 
-__all__ = ["CHUNK", "ChunkQuestions", "CopyTerms", "FileCopy", "columns", "refuse_rate"]
+__all__ = ["CHUNK", "ChunkQuestions", "CopyTerms", "FileCopy", "columns", "rate_of", "refuse_rate"]
 
 CHUNK: Final = 512 * 1024
 WINDOW: Final = 4
@@ -91,6 +94,18 @@ class CopyTerms:
     patience: float
     rate: float | None = None
     progress: Callable[[int, int], None] = lambda _done, _total: None
+
+
+def rate_of(rate: float | str | None) -> float | None:
+    """Bytes a second as a program gives them, a number or text such as "10M"; UsageError for what is neither."""
+    try:
+        found: Any = read_rate(rate) if isinstance(rate, str) else rate
+    except ValueError as error:
+        raise UsageError(f"rate {error}") from None
+    if found is not None and (isinstance(found, bool) or not isinstance(found, Real)):
+        said = on_one_line(reprlib.repr(rate))
+        raise UsageError(f"rate {said}: a number of bytes a second is meant, or text as '10M'")
+    return None if found is None else float(found)
 
 
 def refuse_rate(rate: float | None) -> None:

@@ -11,7 +11,7 @@ import posixpath
 import time
 from collections import deque
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mcshell import interrupts, table
@@ -19,7 +19,7 @@ from mcshell.client.arguments import Duration, checks_methods, seconds_of
 from mcshell.client.discovery.methods import nobody
 from mcshell.client.discovery.targeting import RequestOptions, Targeting, targeting_of, via_of
 from mcshell.client.files.broadcasting import BroadcastFile, Lacking
-from mcshell.client.files.copies import CHUNK, CopyTerms, FileCopy, columns, refuse_rate
+from mcshell.client.files.copies import CHUNK, CopyTerms, FileCopy, columns, rate_of, refuse_rate
 from mcshell.client.files.fetching import FetchedFile, fetch
 from mcshell.client.files.sending import SourceFile, chunks_of, refuse_sources, send
 from mcshell.client.store.ledger import UNHEARD
@@ -114,14 +114,14 @@ class FileManager:
     def put(
         self,
         sources: str | Path | Iterable[str | Path],
-        path: str,
+        path: str | PurePath,
         /,
         *,
         mode: str | None = None,
         owner: str | None = None,
         group: str | None = None,
         noop: bool = False,
-        rate: float | None = None,
+        rate: float | str | None = None,
         timeout: Duration | None = None,
         via: str | None = None,
         ttl: Duration | None = None,
@@ -138,7 +138,7 @@ class FileManager:
             owner: name or number of the owner, by default that of the file before.
             group: the same of the group.
             noop: change nothing, say what would be.
-            rate: bytes a second, over all targets.
+            rate: bytes a second, over all targets (a number, or text like "10M").
             timeout: how long a node may say nothing (seconds, or text like "30s").
             via: "queue" for nodes that may be down; by default they are asked at once.
             ttl: how long what is queued is worth writing (seconds, or text like "7d").
@@ -158,14 +158,14 @@ class FileManager:
             owner=owner,
             group=group,
             noop=noop,
-            rate=rate,
+            rate=rate_of(rate),
             patience=PATIENCE if patience is None else patience,
             via=None if via is None else via_of(via),
             ttl=seconds_of(ttl),
             wait=wait,
             progress=progress,
         )
-        copies = self.copy_to(map(Path, many), path, targeting_of(**targeting), options)
+        copies = self.copy_to(map(Path, many), str(path), targeting_of(**targeting), options)
         return table.frame(columns(copies))
 
     @interrupts.call()
@@ -299,12 +299,12 @@ class FileManager:
 
     def get(
         self,
-        path: str,
+        path: str | PurePath,
         folder: str | Path,
         /,
         *,
         by_node: bool = True,
-        rate: float | None = None,
+        rate: float | str | None = None,
         timeout: Duration | None = None,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
         **targeting: Any,
@@ -315,7 +315,7 @@ class FileManager:
             path: the file there.
             folder: where it goes; a folder that is not there is made.
             by_node: whether each node's goes into a folder of the node's name below.
-            rate: bytes a second, over all nodes.
+            rate: bytes a second, over all nodes (a number, or text like "10M").
             timeout: how long a node may say nothing (seconds, or text like "30s").
             progress: told how many bytes of how many are there.
             targeting: as `Client.rpc` takes it.
@@ -328,10 +328,12 @@ class FileManager:
         """
         patience = seconds_of(timeout)
         options = PutOptions(
-            rate=rate, patience=PATIENCE if patience is None else patience, progress=progress
+            rate=rate_of(rate),
+            patience=PATIENCE if patience is None else patience,
+            progress=progress,
         )
         targets = targeting_of(**targeting)
-        copies = self.copy_from(path, Path(folder), targets, options, by_node=by_node)
+        copies = self.copy_from(str(path), Path(folder), targets, options, by_node=by_node)
         return table.frame(columns(copies))
 
     @interrupts.call()
@@ -371,13 +373,13 @@ class FileManager:
             copies[copy.sender] = copy
         return [*copies.values()]
 
-    def list(self, path: str, /, **targeting: Any) -> pd.DataFrame:
+    def list(self, path: str | PurePath, /, **targeting: Any) -> pd.DataFrame:
         """What is in a folder of nodes: a row an entry (`name`, `type`, `size`, `mode`, …).
 
         A node that cannot say it has one row, with `state` and `reason`. Names are as the nodes have
         them: bytes, where they are no text.
         """
-        rows = self.entries(path, targeting_of(**targeting))
+        rows = self.entries(str(path), targeting_of(**targeting))
         every = {name: (kind, [row.get(name) for row in rows]) for name, kind in _ENTRY.items()}
         return table.frame(every)
 

@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, SupportsIndex, overload
 
 from mcshell import interrupts, table
 from mcshell.client.arguments import checks_methods, patience_of
@@ -355,10 +355,15 @@ class Replies:
         """Whether there is a row of this sender."""
         return any(row.sender == sender for row in self)
 
-    def __getitem__(self, which: int | str) -> Row:
-        """A row by its sender, or by its place among the rows."""
+    @overload
+    def __getitem__(self, which: SupportsIndex | str) -> Row: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Row]: ...
+
+    def __getitem__(self, which: SupportsIndex | slice | str) -> Row | list[Row]:
+        """A row by its sender, or by its place among the rows; of a slice a list of them."""
         rows = self.rows()
-        if isinstance(which, int):
+        if isinstance(which, SupportsIndex | slice):
             return rows[which]
         found = next((row for row in rows if row.sender == which), None)
         if found is None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import re
 
 from mcshell.commands.grammar.arguments import Words, flag, option, seconds, word
 from mcshell.commands.grammar.options import OutputOptions, TargetsOptions, UnaskedOptions
 from mcshell.commands.grammar.values import Choice
-
-_RATE = re.compile(r"([0-9]{1,12})([kMG]?)")
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+from mcshell.config.readers import read_rate
 
 
 def rate(text: str) -> float:
     """Bytes a second, such as 500k or 10M; ArgumentTypeError for anything else."""
-    found = _RATE.fullmatch(text)
-    if found is None or not int(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes a second, as 500k or 10M")
-    return float(int(found[1]) * _UNITS[found[2]])
+    try:
+        return read_rate(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 class CopyOptions(TargetsOptions, UnaskedOptions, OutputOptions):

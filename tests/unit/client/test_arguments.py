@@ -42,9 +42,11 @@ class Asked:
         rate: float | None = None,
         done: Callable[[str], None] | None = None,
         rows: Iterable[Any] = (),
+        *,
+        sure: bool = True,
     ) -> Any:
         """Return all of it."""
-        return nodes, inputs, rate, done, rows
+        return nodes, inputs, rate, done, rows, sure
 
 
 def test_what_fits_is_passed_on() -> None:
@@ -56,6 +58,12 @@ def test_what_fits_is_passed_on() -> None:
     assert asked.other(["a"], 3) == (["a"], 3)
     nodes = pd.Series(["a"])
     assert asked.many(nodes, {"a": 1}, np.float32(2), print, [1])[0] is nodes
+
+
+@pytest.mark.parametrize("flag", [True, False, np.True_, np.bool(False), 1, 0, np.int64(1)])
+def test_a_flag_is_what_a_notebook_has(flag: Any) -> None:
+    """Python's True or numpy's, and 1 and 0."""
+    assert Asked().many(sure=flag)[-1] is flag
 
 
 @pytest.mark.parametrize(
@@ -84,6 +92,9 @@ def test_what_does_not_fit_is_named(given: Any, named: Any, said: str) -> None:
         ({"rate": "fast"}, "rate 'fast': a number is meant"),
         ({"done": "print"}, "done 'print': a function is meant"),
         ({"rows": "ab"}, "rows 'ab': a list is meant"),
+        ({"sure": "no"}, "sure 'no': True or False is meant"),
+        ({"sure": 30}, "sure 30: True or False is meant"),
+        ({"sure": None}, "sure None: True or False is meant"),
         ({"nodes": TABLE}, f"nodes {SHOWN}: text or a list of text is meant"),
     ],
 )

@@ -204,6 +204,15 @@ def test_what_is_no_text_is_no_filter(name: str, value: Any) -> None:
         targeting_of(**{name: value})
 
 
+@pytest.mark.parametrize("value", ["no", "false", None, 2, [], pd.NA])
+@pytest.mark.parametrize("name", ["known", "fresh", "one"])
+def test_what_is_neither_true_nor_false_is_no_flag(name: str, value: Any) -> None:
+    """Text that says no would be true: one line says what is meant."""
+    with pytest.raises(UsageError, match=f"^{name} .*: True or False is meant$"):
+        targeting_of(**{name: value})
+    assert targeting_of(**{name: np.True_}) != targeting_of(**{name: False})
+
+
 def test_several_filters_all_hold() -> None:
     """A list of texts is as many filters, wherever one is taken."""
     found = targeting_of(where=["role=web", "n=1"], facts=pd.Series(["a=b"]), classes="x").filter

@@ -176,8 +176,7 @@ class Client:
             self._open.close()
             raise
 
-    # Without state, so it does not matter which of two threads has made one; a command that needs
-    # none does not wait for their modules.
+    # Without state: two threads may make one each. A command that needs none waits for no module.
 
     @cached_property
     def jobs(self) -> JobManager:
@@ -547,7 +546,8 @@ class Client:
         from mcshell.client.analysis import sql  # noqa: PLC0415 - few lines ask in SQL
 
         asked = sql.sources(self.settings, self.ddls, session=session, first=self.session.name)
-        return table.frame_of_rows(*sql.query(asked, text, values))
+        columns, rows, kinds = sql.answer(asked, text, values)
+        return table.frame_of_rows(columns, rows, kinds=kinds)
 
     def causes(self, node: str, request: str | None = None) -> list[Cause]:
         """Why there is no reply of a node, the most likely cause first; as `causes_each`."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcshell.client.analysis.sql import Sources, query
+from mcshell.client.analysis.sql import Sources, answer, query
 from mcshell.client.discovery.node_cache import CachedNode, NodeCache
 from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord
 from mcshell.client.store.store import SessionStore
@@ -18,6 +18,7 @@ from mcshell.ddl import Action, Output
 from mcshell.errors import UsageError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
+from mcshell.table import frame_of_rows
 from mcshell.wire.documents.envelope import CERTIFICATE, SIGNATURE, seal_reply
 from mcshell.wire.documents.signatures import Signer
 
@@ -292,6 +293,21 @@ def test_facts_are_joined(everything: Sources) -> None:
     assert query(replace(everything, known=None), "SELECT facts FROM package_status")[1][0] == (
         None,
     )
+
+
+@pytest.mark.parametrize("name", ['"package.status"', "package_status"])
+def test_a_column_without_values_has_the_dtype_of_its_table(everything: Sources, name: str) -> None:
+    """With no rows, or nothing in a column, as where there is something; an expression's is unknown."""
+    said = f"SELECT sender, created, statuscode, late, n, version, lag, 1 AS one FROM {name} WHERE "
+    found = frame_of_rows(*answer(everything, said + "sender = 'web1'")[:2])
+    empty = "sender = 'nobody'"
+    columns, rows, kinds = answer(everything, said + empty)
+    dtypes = frame_of_rows(columns, rows, kinds=kinds).dtypes
+    same = ["sender", "created", "statuscode", "late", "version"]
+    assert dtypes[same].equals(found.dtypes[same])
+    assert dtypes[["n", "lag"]].astype(str).tolist() == ["Int64", "Float64"]
+    assert str(dtypes["one"]) == "object"
+    assert answer(everything, "SELECT 'x' AS lag")[2] == {}
 
 
 @pytest.mark.parametrize(

@@ -41,14 +41,14 @@ from mcshell.values import dataclass
 from mcshell.wire.credentials import load_realm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mcshell.config import Settings
     from mcshell.ddl import Action
     from mcshell.ddl.ddl_library import Library
 
-__all__ = ["QueryBounds", "Sources", "query", "some_rows", "sources"]
+__all__ = ["QueryBounds", "Sources", "answer", "query", "some_rows", "sources"]
 
 _TABLES = """
 CREATE TABLE asked (requestid UNIQUE, agent, action, via, collective, created, expires, filter, inputs,
@@ -91,6 +91,16 @@ CREATE TEMP VIEW {name} AS SELECT requestid, created, author AS sender, state, s
 _LISTS = "SELECT 1 FROM json_each('[]'), json_tree('[]')"
 _TAKEN = (*FIXED, "created", "session", "inputs", "data", "facts")
 _NAMES = ("requests", "ledger", "replies", "nodes")
+_KINDS = {
+    **dict.fromkeys(("requestid", "sender", "state", "statusmsg", "reason", "trust"), "string"),
+    **dict.fromkeys(("agent", "action", "via", "collective", "pool", "session"), "string"),
+    **dict.fromkeys(("filter", "inputs", "data", "facts", "classes", "agents"), "string"),
+    **dict.fromkeys(("created", "expires", "sent", "received", "running", "done"), "Float64"),
+    **dict.fromkeys(("lag", "seen"), "Float64"),
+    **dict.fromkeys(("statuscode", "late", "duplicate", "unexpected", "attempt"), "Int64"),
+}
+"""The dtypes of the tables' own columns."""
+_FROM = re.compile(r"\b(?:from|join)\s+\"?([a-z0-9_-]+[._][a-z0-9._-]+)")
 _WORD = re.compile(r"[a-z0-9_-]{1,64}")
 _READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
 _NO_QUESTIONS = (
@@ -178,6 +188,34 @@ def query(
     if more:
         raise UsageError(f"sql: more than {_MOST_ROWS:,} rows: say LIMIT, or sum them up")
     return columns, rows
+
+
+def answer(
+    asked: Sources, text: str, values: Mapping[str, Any] | None = None
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]], dict[str, str]]:
+    """As `query`, and the dtypes of columns in which nothing stands.
+
+    Such a column has that of its name in the tables, so that it is the same with rows and without.
+    """
+    columns, rows = query(asked, text, values)
+    filled = {place for row in rows for place, value in enumerate(row) if value is not None}
+    empty = [name for place, name in enumerate(columns) if place not in filled]
+    if not empty:
+        return columns, rows, {}
+    known = _kinds_in(asked, text)
+    return columns, rows, {name: known[name] for name in empty if name in known}
+
+
+def _kinds_in(asked: Sources, text: str) -> dict[str, str]:
+    """The dtypes by name of the tables that a query speaks of, where they agree."""
+    found: dict[str, str] = {}
+    for word in dict.fromkeys(_FROM.findall(text.lower())):
+        for at in (place for place, letter in enumerate(word) if letter in "._"):
+            schema = asked.schema(word[:at], word[at + 1 :])
+            for column, _output, said in _outputs(schema) if schema is not None else ():
+                kind = "Int64" if said == "boolean" else said  # SQLite has no other word for it
+                found[column] = kind if found.get(column, kind) == kind else "object"
+    return _KINDS | {name: kind for name, kind in found.items() if kind != "object"}
 
 
 def some_rows(
@@ -316,13 +354,7 @@ def _fill(db: sqlite3.Connection, asked: Sources, views: list[str], known: str) 
 def _view(name: str, schema: Action, facts: str) -> str:
     """The view of one action's replies; its names are the DDL's, and quoted."""
     outputs = []
-    taken = list(_TAKEN)
-    kinds = {one: kind for one, kind in outputs_of(schema, ()).kinds.items() if one.isprintable()}
-    for output, kind in list(kinds.items())[:MOST]:
-        column = output
-        while column.lower() in taken:
-            column = f"data_{column}"
-        taken.append(column.lower())
+    for column, output, kind in _outputs(schema):
         read = f"output(session, requestid, author, sequence, {_text(output)}, {_text(kind)})"
         outputs.append(f"{read} AS {_quoted(column)}, ")
     return _VIEW.format(
@@ -332,6 +364,18 @@ def _view(name: str, schema: Action, facts: str) -> str:
         agent=_text(schema.agent),
         action=_text(schema.name),
     )
+
+
+def _outputs(schema: Action) -> Iterator[tuple[str, str, str]]:
+    """Each output that has a column: what that is called, the output, and its dtype."""
+    taken = list(_TAKEN)
+    kinds = {one: kind for one, kind in outputs_of(schema, ()).kinds.items() if one.isprintable()}
+    for output, kind in list(kinds.items())[:MOST]:
+        column = output
+        while column.lower() in taken:
+            column = f"data_{column}"
+        taken.append(column.lower())
+        yield column, output, kind
 
 
 def _quoted(name: str) -> str:

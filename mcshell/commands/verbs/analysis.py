@@ -88,7 +88,8 @@ def sql(context: Context, options: SQLOptions) -> Table:
     settings, ddls = context.settings, context.ddls
     asked = database.sources(settings, ddls, session=options.session, first=first)
     try:
-        return Table(*database.query(asked, text, context.bound))
+        columns, rows, kinds = database.answer(asked, text, context.bound)
+        return Table(columns, rows, kinds=kinds)
     except UsageError as error:
         if sign := _SIGN.search(text):
             raise UsageError(

@@ -6,6 +6,7 @@ Registered by `Replies.frame()` and by `load_ipython_extension`; they ask throug
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -253,6 +254,18 @@ class Accessor:
         from mcshell.client.analysis.plots import plot  # noqa: PLC0415 - needs the `report` extra
 
         return plot(of_frame(self._table), what, column)
+
+    def to_excel(self, path: str | Path) -> None:
+        """Write the rows as a sheet: moments in UTC, as Excel has no zones; nested values as JSON.
+
+        Text is text there: no formula and no link is made of what a node has said.
+
+        Raises:
+            UsageError: it cannot be written there, or XlsxWriter is missing.
+        """
+        from mcshell.client.analysis.sheet import save_sheet  # noqa: PLC0415 - needs `report`, too
+
+        save_sheet(self._table, Path(path))
 
     # -- as sets of nodes
 

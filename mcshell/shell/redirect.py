@@ -55,8 +55,6 @@ _FOREIGN: Final = re.compile(
 )
 """What would not be what its name says."""
 _NUMBER: Final = re.compile(r"[-+]?\d*\.?\d+%?")
-_CELL: Final = 32_767  # letters, in Excel
-_EXACT: Final = 2**53  # whole numbers, in Excel
 
 
 def shower_of(line: Line) -> Shower:
@@ -222,24 +220,13 @@ class _File:
         if self.suffix == ".parquet":
             frame.to_parquet(out)
         else:
-            self._write_sheet(frame, out)
+            from mcshell.client.analysis.sheet import write_sheet  # noqa: PLC0415 - slow to load
+
+            try:
+                write_sheet(frame, out)
+            except UsageError as error:
+                raise self._wrong(str(error)) from None
         return out.getvalue()
-
-    def _write_sheet(self, frame: pd.DataFrame, out: io.BytesIO) -> None:
-        """A sheet in which text is text: no formula and no link is made of what a node has said."""
-        import pandas as pd  # noqa: PLC0415 - loaded already
-
-        for name in frame.columns:
-            column = frame[name]
-            if pd.api.types.is_datetime64_any_dtype(column):  # Excel has no zones
-                frame[name] = column.dt.tz_localize(None)
-            elif pd.api.types.is_integer_dtype(column) and (column.abs() > _EXACT).any():
-                frame[name] = column.astype("string")
-            elif column.map(lambda value: isinstance(value, str) and len(value) > _CELL).any():
-                raise self._wrong(f"{name} has a text over {_CELL} letters, Excel's most: > a .csv")
-        plain = {"strings_to_formulas": False, "strings_to_urls": False}
-        with pd.ExcelWriter(out, engine="xlsxwriter", engine_kwargs={"options": plain}) as book:
-            frame.to_excel(book, index=False)
 
     def _wrong(self, why: str, kind: type[MCShellError] = UsageError) -> MCShellError:
         return kind(f"{self.sign} {self.path}: {why}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import zipfile
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -10,6 +12,9 @@ import pytest
 from mcshell.client import accessor  # noqa: F401 - registers `mco`
 from mcshell.client.discovery.targeting import names_of
 from mcshell.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def frame() -> pd.DataFrame:
@@ -52,6 +57,29 @@ def test_a_sender_may_stand_anywhere(shape: str) -> None:
     assert list(rows.mco.diff(frame())["sender"]) == []
     assert rows.mco.flat().index.equals(rows.index)
     assert list(rows.mco.explode("words")["words"].dropna()) == ["x", "y", "z"]
+
+
+@pytest.mark.skipif(find_spec("xlsxwriter") is None, reason="needs XlsxWriter (the extra `report`)")
+def test_a_sheet_has_moments_and_harmless_text(tmp_path: Path) -> None:
+    """Moments with a zone are UTC's, which pandas refuses; text is no formula, and a hash is JSON."""
+    noon = pd.Timestamp("2026-11-25 13:00", tz="Europe/Amsterdam")
+    rows = frame().assign(done=noon, said="=1+1").set_index("sender")
+    rows.mco.to_excel(tmp_path / "x.xlsx")
+    with zipfile.ZipFile(tmp_path / "x.xlsx") as book:
+        sheet = book.read("xl/worksheets/sheet1.xml").decode()
+        texts = book.read("xl/sharedStrings.xml").decode()
+    days = (pd.Timestamp("2026-11-25 12:00") - pd.Timestamp("1899-12-30")) / pd.Timedelta(days=1)
+    assert sheet.count(f"<v>{days:g}</v>") == 3
+    assert "<f>" not in sheet
+    for text in ("sender", "=1+1", '{"os": {"name": "Debian"}, "n": 1}'):
+        assert f">{text}<" in texts
+    with pytest.raises(UsageError, match=r"y\.csv: a name that ends with \.xlsx is meant"):
+        rows.mco.to_excel(str(tmp_path / "y.csv"))
+    with pytest.raises(UsageError, match="No such file or directory"):
+        rows.mco.to_excel(tmp_path / "nosuch" / "x.xlsx")
+    with pytest.raises(UsageError, match="said has a text over 32767 letters"):
+        rows.assign(said="x" * 40_000).mco.to_excel(tmp_path / "x.xlsx")
+    assert zipfile.is_zipfile(tmp_path / "x.xlsx")  # what was there stays
 
 
 VALUES = {"v", "value", "usual", "before", "after", "min", "median", "max"}

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from mcshell.ddl import Action
     from mcshell.ddl.ddl_library import Library
 
-__all__ = ["QueryBounds", "Sources", "answer", "query", "some_rows", "sources"]
+__all__ = ["QueryBounds", "Sources", "answer", "as_json", "query", "some_rows", "sources"]
 
 _TABLES = """
 CREATE TABLE asked (requestid UNIQUE, agent, action, via, collective, created, expires, filter, inputs,
@@ -413,7 +413,7 @@ class _Bodies:
             return None
         data = self._data(session, request, sender, sequence)
         if name is None:
-            return None if data is None else _json(data)
+            return None if data is None else as_json(data)
         value = None if data is None else data.get(name)
         if value is None or table.misfits(kind, [value]):
             return None
@@ -421,7 +421,7 @@ class _Bodies:
             return value
         if isinstance(value, int):
             return value if not table.misfits("Int64", [value]) else str(value)
-        return _encodable(value) if isinstance(value, str) else _json(value)
+        return _encodable(value) if isinstance(value, str) else as_json(value)
 
     def _data(
         self, session: str, request: str, sender: str, sequence: int
@@ -447,7 +447,8 @@ class _Bodies:
         return self._last[1]
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """What is nested, as text."""
     return _encodable(json.dumps(value, ensure_ascii=False, default=_bytes))
 
 

@@ -45,14 +45,20 @@ from mcshell.wire.stomp.tcp import (
 )
 from mcshell.wire.stomp.transport import PendingReceipt, ReceiptTable, delivery_of
 
-# without this, importing stomp.py asks DNS for our own name, which can take a minute
-os.environ.setdefault("STOMP_SKIP_HOSTNAME_SCAN", "1")
+# Without it, importing stomp.py asks DNS for our own name, which can take a minute. The environment is
+# the program's that uses us, and its children's: it is looked at there, and nowhere else.
+_NO_SCAN = "STOMP_SKIP_HOSTNAME_SCAN"
+_was = os.environ.get(_NO_SCAN)
+os.environ[_NO_SCAN] = "1"
 with unused("websocket"):  # as long to load as all of stomp.py
     import stomp.connect
     import stomp.listener
     import stomp.protocol
     import stomp.transport
     import stomp.utils
+os.environ.pop(_NO_SCAN)
+if _was is not None:
+    os.environ[_NO_SCAN] = _was
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -10,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mcshell import interrupts
 from mcshell.client.analysis.sql import Sources, answer, query
 from mcshell.client.discovery.node_cache import CachedNode, NodeCache
 from mcshell.client.store.records import OutgoingMessage, ReplyRecord, RequestRecord
 from mcshell.client.store.store import SessionStore
 from mcshell.ddl import Action, Output
-from mcshell.errors import UsageError
+from mcshell.errors import Stopped, UsageError
 from mcshell.message import Filter, Reply, State, Via
 from mcshell.pki import Authority
 from mcshell.table import frame_of_rows
@@ -185,6 +188,38 @@ def test_ctrl_c_ends_a_query(session: Path) -> None:
         )
     assert time.monotonic() - began < 20
     timer.join()
+
+
+ENDLESS = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT max(x) FROM n"
+
+
+def test_ctrl_c_ends_a_query_of_a_client(session: Path) -> None:
+    """In a client's call, where SIGINT is noted first, and in that of another thread: as Stopped."""
+    ended: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            with interrupts.call():
+                query(asked(session), ENDLESS)
+        except BaseException as error:  # noqa: BLE001 - it is looked at
+            ended.append(error)
+
+    other = threading.Thread(target=ask, name="asks", daemon=True)
+    other.start()
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    last = threading.Timer(
+        20.0, os.kill, (os.getpid(), signal.SIGINT)
+    )  # a second one comes at once
+    timer.start()
+    last.start()
+    began = time.monotonic()
+    ask()
+    took = time.monotonic() - began
+    last.cancel()
+    other.join(20.0)
+    interrupts.release()
+    assert took < 15
+    assert [type(one) for one in ended] == [Stopped, Stopped]
 
 
 EVIL = 'x" AS y, (SELECT 1) AS "z\'); DROP TABLE asked; --'

@@ -28,14 +28,21 @@ from contextlib import ExitStack, closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mcshell import table
+from mcshell import interrupts, table
 from mcshell.client.pki import pki_of
 from mcshell.client.rpc.outputs import FIXED, MOST, outputs_of
 from mcshell.client.session.session import stores
 from mcshell.client.store.bodies import whole
 from mcshell.client.store.records import data_of
 from mcshell.ddl.types import coerce
-from mcshell.errors import ConfigError, DDLError, SessionError, UsageError, did_you_mean
+from mcshell.errors import (
+    ConfigError,
+    DDLError,
+    SessionError,
+    Stopped,
+    UsageError,
+    did_you_mean,
+)
 from mcshell.table import distinct
 from mcshell.values import dataclass
 from mcshell.wire.credentials import load_realm
@@ -248,8 +255,7 @@ def some_rows(
             db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
             db.execute(_LISTS)  # they declare a table when first used, which a query may not
             db.set_authorizer(_allowing(views, known))
-            # Python looks at its signals there, too.
-            db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+            db.set_progress_handler(lambda: _is_over(end), _STEPS)
             given = {name: _parameter(name, value) for name, value in (values or {}).items()}
             cursor = db.execute(text, given)
             if cursor.description is None:
@@ -262,6 +268,12 @@ def some_rows(
             if str(error) == "interrupted" and time.monotonic() > end:
                 raise UsageError(f"sql: it took longer than {bounds.seconds:g} s") from error
             raise _refusal(error, views, db) from error
+
+
+def _is_over(end: float) -> bool:
+    """Whether a query's time is; what is raised here ends it, too. A client's call has Ctrl-C only noted."""
+    interrupts.check()
+    return time.monotonic() > end
 
 
 def _parameter(name: str, value: Any) -> Any:
@@ -294,7 +306,7 @@ def _refusal(error: Exception, views: Sequence[str], db: sqlite3.Connection) -> 
     """What SQLite says, in a line."""
     said = " ".join(str(error).split())
     if said == "interrupted":
-        return KeyboardInterrupt()
+        return Stopped()
     name = said.partition("no such table: ")[2]
     if "prohibited" in said or "not authorized" in said or "readonly" in said or "." in name:
         return UsageError(f"sql: {said}: only these can be asked, and only read: {_some(views)}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mcshell.errors import NoTargets, UsageError
+from mcshell.errors import NoTargets, Stopped, UsageError
 from mcshell.wire import destinations
 from mcshell.wire.chunk import is_chunk
 from mcshell.wire.stomp.connector import Connector
@@ -346,6 +346,26 @@ def test_a_rate_at_which_nothing_comes(
         alice.files.put(tmp_path / "app", f"{root}/rate", identities="n1", rate=rate)
     with pytest.raises(UsageError, match="rate"):
         alice.files.get(f"{root}/rate", tmp_path, identities="n1", rate=rate)
+
+
+def test_ctrl_c_ends_the_reading_of_a_large_source(alice: Client, tmp_path: Path) -> None:
+    """Its SHA-256 takes minutes: the first Ctrl-C ends that, and nobody is asked."""
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 36)  # no block of it is on the disk
+    before = len(alice.requests())
+    first = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    last = threading.Timer(
+        20.0, os.kill, (os.getpid(), signal.SIGINT)
+    )  # a second one comes at once
+    began = time.monotonic()
+    first.start()
+    last.start()
+    with pytest.raises(Stopped):
+        alice.files.put(tmp_path / "large", "/nowhere", identities="n1")
+    took = time.monotonic() - began
+    last.cancel()
+    assert took < 15
+    assert len(alice.requests()) == before
 
 
 @pytest.mark.parametrize("rate", ["fast", "10 M", "0M", True, [1]])

@@ -10,6 +10,7 @@ import time
 from dataclasses import field, replace
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
+from mcshell import interrupts
 from mcshell.client.files.copies import CHUNK, ChunkQuestions
 from mcshell.errors import MachineError, UsageError
 from mcshell.message import State
@@ -42,6 +43,7 @@ class SourceFile:
         digest, at = hashlib.sha256(), 0
         while at < self.size and (block := self._read(1 << 20, at)):
             digest.update(block)
+            interrupts.check()  # of a large file this takes minutes
             at += len(block)
         if at < self.size:
             raise UsageError(f"{path}: {_UNTRUE}")

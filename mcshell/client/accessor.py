@@ -82,6 +82,8 @@ class Accessor:
 
         Returns a DataFrame; with `wait=False` the `Replies`.
         """
+        if "nodes" in arguments:
+            raise UsageError("nodes: the rows are the targets (client.rpc takes others)")
         return self._asked(agent, action, nodes=self._frame, **arguments)
 
     def retry(self, **arguments: Any) -> Replies | pd.DataFrame:

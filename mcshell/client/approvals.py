@@ -18,7 +18,7 @@ from mcshell.client.arguments import Duration, checks_methods, seconds_of
 from mcshell.client.discovery.targeting import (
     RequestOptions,
     Targeting,
-    guesses_arguments,
+    takes_inputs,
     targeting_of,
 )
 from mcshell.errors import NoTargets, Reason, Rejected, UsageError
@@ -112,7 +112,7 @@ class ApprovalManager:
         return self._signer.identity.callerid
 
     @interrupts.call()
-    @guesses_arguments()
+    @takes_inputs()
     def propose(
         self,
         agent: str,

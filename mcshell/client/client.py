@@ -24,8 +24,8 @@ from mcshell.client.discovery.targeting import (
     RequestOptions,
     Targeting,
     asked_collective,
-    guesses_arguments,
     names_of,
+    takes_inputs,
     targeting_of,
     via_of,
 )
@@ -335,7 +335,7 @@ class Client:
             }
         )
 
-    @guesses_arguments()
+    @takes_inputs()
     def rpc(
         self,
         agent: str,

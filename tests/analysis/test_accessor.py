@@ -59,6 +59,12 @@ def test_a_sender_may_stand_anywhere(shape: str) -> None:
     assert list(rows.mco.explode("words")["words"].dropna()) == ["x", "y", "z"]
 
 
+def test_rows_take_no_other_targets() -> None:
+    """`nodes=` beside them is refused in a line, before anything is asked."""
+    with pytest.raises(UsageError, match="the rows are the targets"):
+        frame().mco.rpc("package", "status", name="openssl", nodes=["a"])
+
+
 @pytest.mark.skipif(find_spec("xlsxwriter") is None, reason="needs XlsxWriter (the extra `report`)")
 def test_a_sheet_has_moments_and_harmless_text(tmp_path: Path) -> None:
     """Moments with a zone are UTC's, which pandas refuses; text is no formula, and a hash is JSON."""

@@ -297,14 +297,15 @@ def test_an_alias_of_the_line_puts_values_in_as_the_line_does(shell: Interactive
     [
         ("client.rpc('echo', 'say', text='a', wher='role=web')", "no input 'wher'.*where?"),
         ("client.rpc('echo', 'say', text='a', timout=3)", "no input 'timout'.*timeout?"),
+        ("client.rpc('echo', 'say', text='a', inputs={'text': 'b'})", "text is given twice"),
         ("client.jobs.submit('echo', 'say', text='a', crom='0 4 * * *')", "'crom'.*cron?"),
         ("client.approvals.propose('echo', 'say', text='a', node=['web1'])", "'node'.*nodes?"),
     ],
 )
-def test_an_argument_that_is_misspelt_is_guessed(
+def test_an_argument_that_is_misspelt_or_twice_is_named(
     shell: InteractiveShell, call: str, said: str
 ) -> None:
-    """What is no input of the action may be an argument of the method: the line names it."""
+    """What is no input of the action may be an argument of the method; an input stands in one place."""
     run(shell, "import mcshell\nclient = mcshell.connect()")
     before = run(shell, "client.requests()")
     try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from mcshell.client.arguments import Duration, is_flag, seconds_of
 from mcshell.errors import InputError, UsageError, did_you_mean, on_one_line
@@ -30,12 +30,12 @@ __all__ = [
     "asked_collective",
     "batches",
     "choose",
-    "guesses_arguments",
     "names_of",
     "narrowed",
     "put_of",
     "route",
     "share",
+    "takes_inputs",
     "targeting_of",
     "via_of",
 ]
@@ -287,8 +287,10 @@ def targeting_of(
     )
 
 
-def guesses_arguments(*more: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def takes_inputs(*more: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Have a method whose other arguments are inputs say which argument one is like that is no input.
+
+    One that `inputs` has too is refused: whichever counted, the other was meant by somebody.
 
     `more` are names that it takes beside its own and the targeting.
     """
@@ -297,7 +299,9 @@ def guesses_arguments(*more: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         own = (*(getattr(call, "__kwdefaults__", None) or ()), *more, *TARGETING)
 
         @wraps(call)
-        def guessing(*args: P.args, **named: P.kwargs) -> T:
+        def guessing(*args: P.args, **named: Any) -> T:
+            for name in set(named.get("inputs") or ()).intersection(named).difference(own):
+                raise InputError(f"input {name} is given twice, once in inputs", name)
             try:
                 return call(*args, **named)
             except InputError as error:
@@ -307,7 +311,7 @@ def guesses_arguments(*more: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
                     raise
                 raise InputError(f"{error}{near}", error.name, error.statuscode) from None
 
-        return guessing
+        return cast("Callable[P, T]", guessing)
 
     return decorated
 

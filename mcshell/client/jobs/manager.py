@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from mcshell import interrupts, schedule, table
 from mcshell.client.arguments import checks_methods, seconds_of
 from mcshell.client.discovery.methods import nobody
-from mcshell.client.discovery.targeting import RequestOptions, guesses_arguments
+from mcshell.client.discovery.targeting import RequestOptions, takes_inputs
 from mcshell.client.jobs.documents import Confirm, JobDetails, JobEdit, JobRevisions, in_force
 from mcshell.client.jobs.finder import ID_LENGTH, JobFinder, targeting_in
 from mcshell.client.jobs.log import read_log
@@ -101,7 +101,7 @@ class JobManager:
         self._finder = JobFinder(settings, hub, discovery, requester)
 
     @interrupts.call()
-    @guesses_arguments(*JobTerms.__dataclass_fields__)
+    @takes_inputs(*JobTerms.__dataclass_fields__)
     def submit(
         self,
         agent: str,

@@ -92,7 +92,7 @@ class ExitCode(IntEnum):
     Attributes:
         USAGE: the line, a setting or a file means nothing here; nothing was sent.
         INTERNAL: a fault of mcshell's own, or of the connection to the broker.
-        INTERRUPTED: Ctrl-C; what had arrived was shown.
+        INTERRUPTED: Ctrl-C; what had arrived was shown. After SIGTERM it is 143, after SIGHUP 129.
         MACHINE: standard output or the state on the disk takes nothing.
         NO_TARGETS: there was nobody to ask. `policy lint`: a line cannot be used; `policy test`:
             denied; `audit verify`: the log is not what the node wrote.

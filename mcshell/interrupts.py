@@ -8,6 +8,9 @@ pool stops with the program that waits for it.
 All this is so where Python's own handler of SIGINT was in force, or an event loop's that could do
 nothing while we hold it up. A program with another handler of its own keeps it, and
 KeyboardInterrupt, if that raises it, comes wherever it comes.
+
+A command line takes SIGTERM and SIGHUP as Ctrl-C (`heed_ends`): `timeout 60 mcshell rpc …` shows what
+had arrived, and a terminal is left as it was.
 """
 
 from __future__ import annotations
@@ -35,7 +38,9 @@ __all__ = [
     "InterruptibleCondition",
     "call",
     "check",
+    "ended_by",
     "heed",
+    "heed_ends",
     "pause",
     "release",
     "resumed",
@@ -49,6 +54,9 @@ _SLICE: Final = 0.1
 _LOOK: Final = 1.0
 """Seconds between two of the main thread: while it has a signal to handle, and after SIGSTOP, the
 system gives the next to any thread, and that ends no wait."""
+_SAME: Final = 1.0
+"""Seconds within which a second SIGTERM or SIGHUP is the first: `timeout`, and a terminal that closes
+with its shell, tell us both by name and as one of a group."""
 _OURS: Final = "mcshell-"
 _EXIT: Final = 130
 
@@ -61,6 +69,8 @@ class _MainThread:
     calls = 0
     waits = False
     noted = False
+    ended_by = 0
+    ended_at = 0.0
 
 
 class _OtherThread(threading.local):
@@ -82,6 +92,27 @@ def heed() -> None:
     signal.signal(signal.SIGINT, _interrupted)
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = _uncaught
+
+
+def heed_ends() -> None:
+    """Take SIGTERM and SIGHUP as Ctrl-C from now on, where they would kill us (under `nohup` one does not)."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if _is_main() and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _told_to_end)
+
+
+def ended_by() -> int:
+    """The number of the signal that told this process to end; 0 when none did."""
+    return _main.ended_by
+
+
+def _told_to_end(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM and SIGHUP, in the main thread."""
+    now = time.monotonic()
+    again = _main.ended_by and now < _main.ended_at + _SAME
+    _main.ended_by, _main.ended_at = number, now
+    if not again:
+        _interrupted(number, frame)
 
 
 def _take_over() -> Callable[[int, FrameType | None], Any] | None:

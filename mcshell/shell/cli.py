@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, cast
 
+from mcshell import interrupts
 from mcshell.commands import light
 from mcshell.commands.context import Context
 from mcshell.commands.grammar.options import OutputOptions
@@ -35,7 +36,8 @@ __all__ = ["ended_by", "main"]
 
 _GARBAGE = 20_000
 """New objects, after which a command that ends soon looks for garbage: what it loads is none."""
-_BROKEN_PIPE = 141  # what a shell reports for a process that SIGPIPE ended
+_SIGNAL = 128  # and the number of a signal: what a shell reports for a process that it ended
+_BROKEN_PIPE = _SIGNAL + 13
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,7 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _meet(context)
         return _main(_read(_words(sys.argv[1:] if argv is None else argv)), context, streams)
 
-    return _told(line)
+    interrupts.heed_ends()
+    code = _told(line)
+    ended_by = interrupts.ended_by()
+    # a terminal that was closed takes nothing of what had arrived
+    return (
+        _SIGNAL + ended_by if ended_by and code in (INTERRUPTED, MachineError.exit_code) else code
+    )
 
 
 def ended_by(error: BaseException, path: Path | None) -> int:

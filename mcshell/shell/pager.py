@@ -17,6 +17,7 @@ __all__ = ["page", "passes_colours"]
 _SPARE = 2  # lines: the prompt that follows
 _LESS: Final = "less -FRX"  # what fits one screen stays there; colours; the text is left on it
 _COLOURS = re.compile(r"(\S*/)?less\b.* -?\w*[rR]")
+_PLAIN = re.compile(r"[\w./+-][\w./+ -]*")
 _COMMAND_NOT_FOUND = 127
 _UNTOLD = 24  # lines of a terminal that says 0
 
@@ -38,16 +39,24 @@ def page(text: str) -> bool:
         return False
     if not passes_colours(command, os.environ.get("LESS", "")):
         text = plain(text)
+    if _PLAIN.fullmatch(command):
+        command = f"exec {command}"  # no shell between us, which would keep a signal to itself
     sys.stdout.flush()
     # Ctrl-C in a pager is the pager's.
     former = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        done = subprocess.run(  # noqa: S602 - the operator's own PAGER
-            command, shell=True, input=text, text=True, check=False, errors="backslashreplace"
+        pager = subprocess.Popen(  # noqa: S602 - the operator's own PAGER
+            command, shell=True, stdin=subprocess.PIPE, text=True, errors="backslashreplace"
         )
+        with pager:
+            try:
+                pager.communicate(text)
+            except KeyboardInterrupt:  # SIGTERM; it leaves the terminal in order, given the same
+                pager.terminate()
+                raise
     finally:
         signal.signal(signal.SIGINT, former)
-    return done.returncode != _COMMAND_NOT_FOUND
+    return pager.returncode != _COMMAND_NOT_FOUND
 
 
 def passes_colours(command: str, less: str) -> bool:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import mcshell.shell.pager  # noqa: F401 - not when it is to show something: Ctrl-C may come
+from mcshell import interrupts
 from mcshell.commands.completion import Refresher
 from mcshell.shell.lines import run_lines
 from mcshell.shell.operator import meet
@@ -123,10 +124,14 @@ def loop(lines: Lines, context: Context, screen: Screen) -> int:
         try:
             text = lines.prompt()
         except KeyboardInterrupt:
+            if interrupts.ended_by():
+                raise
             continue
         except EOFError:
             return code
         found = run_lines(text, context, screen)
+        if interrupts.ended_by():
+            return found
         if context.left:
             return found or code
         code = found

@@ -173,3 +173,40 @@ def test_stopped_is_no_error_of_the_tree():
     assert not issubclass(Stopped, MCShellError)
     assert (str(Stopped()), Stopped().replies) == ("stopped", None)
     assert str(Stopped("<Replies>")) == "stopped: '<Replies>'"
+
+
+@pytest.fixture
+def ends():
+    """SIGTERM is taken as a command line takes it."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    interrupts.heed_ends()
+    yield
+    interrupts._main.ended_by, interrupts._main.ended_at = 0, 0.0
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_one_end_that_is_told_twice_is_one(ends):
+    """`timeout` signals its child and then its group: the second breaks nothing off that the first does not."""
+    done = []
+
+    def goes_on():
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+        done.append("to its end")
+        interrupts.sleep(60)
+
+    with pytest.raises(Stopped), interrupts.call():
+        goes_on()
+    assert done == ["to its end"]
+    assert interrupts.ended_by() == signal.SIGTERM
+
+
+def test_what_nobody_hears_ends_nothing():
+    """Under `nohup` a terminal that closes is not heard: the command goes on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        interrupts.heed_ends()
+        signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

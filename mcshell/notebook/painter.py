@@ -126,10 +126,11 @@ class Painter:
             if self._thread is None:
                 # A context of its own: the kernel then takes the running cell for the parent.
                 run = contextvars.Context().run
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=run, args=(self._run,), name="mcshell-painter", daemon=True
                 )
-                self._thread.start()
+                thread.start()
+                self._thread = thread
 
     def _run(self) -> None:
         pause = _EVERY

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["StandardStreams", "fault_of", "writing"]
 
 _HANDLER: Final = "mcshell.escaped"
+_NO_THREAD: Final = "can't start new thread"
+_LIMITS: Final = "`ulimit -a` and its cgroup say what it may have"
 
 
 class StandardStreams:
@@ -107,6 +109,10 @@ def fault_of(error: Exception) -> str | None:
     """What this machine cannot do, as one line: the file and the reason; None where it is our fault."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"no memory left for this process ({_LIMITS})"
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        return f"no thread left for this process ({_LIMITS})"
     sqlite = sys.modules.get("sqlite3")  # heavy, and loaded by whoever has raised such an error
     if sqlite is not None and isinstance(error, sqlite.OperationalError):
         return " ".join(str(error).split())

@@ -18,7 +18,7 @@ from mcshell.errors import ExecutorClosed, InputError, UsageError
 from mcshell.message import State
 from tests.executor.conftest import workers
 from tests.executor.trials import kernel_killed, marks, workers_killed
-from tests.peers.processes import wait_until
+from tests.peers.processes import no_threads, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +117,14 @@ def test_a_task_that_cannot_be_sent_is_no_fault_of_those_beside_it(pool, mark):
     assert (one.result(60)["text"], two.result(60)["text"]) == ("one", "two")
     with pytest.raises(UsageError, match="nodes take 1048576"):
         large.result(60)
+
+
+def test_a_pool_that_found_no_thread_takes_the_next_task(pool, mark):
+    """Where this machine has no thread for it the task is refused, and what comes later is done."""
+    with no_threads(), pytest.raises(RuntimeError, match="new thread"):
+        pool.submit("mark.again", file=str(mark), text="none")
+    assert pool.submit("mark.again", file=str(mark), text="one").result(60)["text"] == "one"
+    assert sum(marks(mark).values()) == 1
 
 
 def test_what_the_ddl_refuses_is_not_sent(pool):

@@ -97,8 +97,9 @@ class HeldReplies:
         with self._lock:
             self._waiting.update(senders)
             if self._thread is None and self._queries is not None:
-                self._thread = threading.Thread(target=self._run, name="mcshell-held", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="mcshell-held", daemon=True)
+                thread.start()
+                self._thread = thread
         self._woken.set()
 
     def heard(self, replies: Iterable[ReplyRecord]) -> None:

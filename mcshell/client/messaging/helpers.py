@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,14 +30,25 @@ class Helpers:
         self._threads: list[threading.Thread] = []
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Have it done; what comes of it, an error too, is the future's."""
+        """Have it done; what comes of it, an error too, is the future's.
+
+        Where this machine has no thread for it, it is done here and now.
+        """
         future: Future[T] = Future()
-        self._waiting.put((future, work))
         if len(self._threads) < self._count:
-            name = f"{self._name}_{len(self._threads)}"
-            self._threads.append(threading.Thread(target=self._run, name=name, daemon=True))
-            self._threads[-1].start()
+            self._begin()
+        if self._threads:
+            self._waiting.put((future, work))
+        else:
+            _do(future, work)
         return future
+
+    def _begin(self) -> None:
+        name = f"{self._name}_{len(self._threads)}"
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        with suppress(RuntimeError, MemoryError):  # there may be one for what comes next
+            thread.start()
+            self._threads.append(thread)
 
     def shutdown(self) -> None:
         """End the threads once all is done."""
@@ -47,10 +59,13 @@ class Helpers:
 
     def _run(self) -> None:
         while (given := self._waiting.get()) is not None:
-            future, work = given
-            try:
-                result = work()
-            except Exception as error:  # noqa: BLE001 - it is raised again where it is waited for
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            _do(*given)
+
+
+def _do(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result = work()
+    except Exception as error:  # noqa: BLE001 - it is raised again where it is waited for
+        future.set_exception(error)
+    else:
+        future.set_result(result)

@@ -38,8 +38,9 @@ class OthersRequests:
         """Keep a ledger, which was read from the file, as the file has it; `keeping` is held."""
         self._taken_up.add(tracker)
         if not self._closes(tracker) and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="mcshell-others", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="mcshell-others", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def look(self, tracker: RequestTracker) -> None:
         """Enter what was decided since; nothing where this process has put the request itself."""

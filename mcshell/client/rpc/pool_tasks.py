@@ -205,14 +205,15 @@ class PoolTasks:
         """Refuse what comes behind the end; start the threads with the first task."""
         if self._closed:
             raise ExecutorClosed("this executor was shut down: it takes no more tasks")
-        if self._threads:
+        parts = (("tasks", self._commit_all), ("results", self._resolve_all))
+        if len(self._threads) == len(parts):
             return
         _all.add(self)
         self._hub.tell(self)
-        for name, work in (("tasks", self._commit_all), ("results", self._resolve_all)):
+        for name, work in parts[len(self._threads) :]:
             thread = threading.Thread(target=work, name=f"mcshell-{name}", daemon=True)
+            thread.start()  # there may be none for it now, and one with the next task
             self._threads.append(thread)
-            thread.start()
 
     # -- out
 
@@ -444,8 +445,9 @@ class PoolTasks:
 
     def _join(self, number: int) -> None:
         """Wait for the end of a thread; in a callback it is the very thread that would wait."""
-        if self._threads[number] is not threading.current_thread():
-            self._threads[number].join()
+        for thread in self._threads[number : number + 1]:
+            if thread is not threading.current_thread():
+                thread.join()
 
     def leave(self) -> None:
         """Take no more, and end when the last is resolved. May be called anywhere, and twice."""

@@ -125,10 +125,11 @@ class Multiplexer(Generic[M]):
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
-                    self._thread = threading.Thread(
+                    thread = threading.Thread(
                         target=self._run, name="mcshell-converse", daemon=True
                     )
-                    self._thread.start()
+                    thread.start()  # there may be none for it now, and one later
+                    self._thread = thread
 
     # -- the thread -------------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ import pydoc
 import resource
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -19,6 +21,10 @@ from mcshell.commands.verbs import doc as schemas
 from mcshell.shell.cli import main
 from mcshell.shell.lines import run_line, run_lines
 from mcshell.shell.output import Screen
+from tests.peers.processes import no_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture
@@ -85,6 +91,34 @@ def test_a_fault_of_our_own_is_a_line_and_a_log(
     assert "Traceback" in log.read_text()
     assert main(["agents"]) == 70
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def start_a_thread(*_: object) -> None:
+    """Start one."""
+    threading.Thread(target=str).start()
+
+
+@pytest.mark.parametrize(
+    ("work", "lacks"),
+    [(start_a_thread, "no thread left"), (lambda *_: bytes(1 << 60), "no memory")],
+)
+def test_a_machine_that_has_no_more_to_give_is_named(
+    context: Context,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    work: Callable[[Context], object],
+    lacks: str,
+) -> None:
+    """Without room for a thread, or for data, it is the machine's fault and no internal error."""
+    monkeypatch.setattr(schemas, "agents", work)
+    screen = Screen(io.StringIO(), io.StringIO(), None)
+    with no_threads():
+        assert run_line("agents", context, screen) == 74
+        assert main(["agents"]) == 74
+    assert screen.err.getvalue().startswith(lacks)  # type: ignore[attr-defined]
+    err = capsys.readouterr().err
+    assert err.startswith(f"mcshell: {lacks}")
+    assert err.count("\n") == 1
 
 
 def test_a_script_ends_at_a_line_that_means_nothing(context: Context) -> None:

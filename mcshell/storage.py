@@ -33,7 +33,7 @@ __all__ = [
     "when_room",
 ]
 
-_ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 # SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL: shims come here, and have no use for sqlite3 else.
 _CODES: Final = {8, 10, 13}
 _CANNOT_OPEN: Final = 14  # SQLITE_CANTOPEN
@@ -44,7 +44,7 @@ _ROOM: Final = 256 * 1024
 
 
 def is_storage_fault(error: BaseException | None) -> bool:
-    """Whether the disk is at fault, or its owner's quota: not a mode, a name or a content."""
+    """Whether the disk is at fault, or what its owner may have of it: not a mode, a name or a content."""
     if isinstance(error, OSError):
         return error.errno in _ERRNOS
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _CODES

@@ -44,9 +44,11 @@ def test_faults_of_sqlite(do: Callable[[sqlite3.Connection], None], *, fault: bo
     assert is_storage_fault(caught.value) is fault
 
 
-@pytest.mark.parametrize(("number", "fault"), [(errno.ENOSPC, True), (errno.EACCES, False)])
+@pytest.mark.parametrize(
+    ("number", "fault"), [(errno.ENOSPC, True), (errno.EFBIG, True), (errno.EACCES, False)]
+)
 def test_faults_of_the_system(number: int, *, fault: bool) -> None:
-    """No space is the disk's fault; a mode is not."""
+    """No space, and a limit of files' size, is the disk's fault; a mode is not."""
     assert is_storage_fault(OSError(number, "")) is fault
     assert not is_storage_fault(ValueError())
     assert not is_storage_fault(None)

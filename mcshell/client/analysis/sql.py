@@ -38,11 +38,13 @@ from mcshell.ddl.types import coerce
 from mcshell.errors import (
     ConfigError,
     DDLError,
+    MachineError,
     SessionError,
     Stopped,
     UsageError,
     did_you_mean,
 )
+from mcshell.storage import is_storage_fault
 from mcshell.table import distinct
 from mcshell.values import dataclass
 from mcshell.wire.credentials import load_realm
@@ -307,6 +309,8 @@ def _refusal(error: Exception, views: Sequence[str], db: sqlite3.Connection) -> 
     said = " ".join(str(error).split())
     if said == "interrupted":
         return Stopped()
+    if is_storage_fault(error):
+        return MachineError(f"sql: {said}")
     name = said.partition("no such table: ")[2]
     if "prohibited" in said or "not authorized" in said or "readonly" in said or "." in name:
         return UsageError(f"sql: {said}: only these can be asked, and only read: {_some(views)}")

@@ -88,6 +88,11 @@ BAD = {
         None,
         "agent file is not served: agents.file.write: 'app' is no absolute path",
     ),
+    "settings of an agent that is not there": (
+        ("[node]\n", '[agents.fiel]\nwrite = ["/srv"]\n[node]\n'),
+        None,
+        "agents.fiel: no agent (did you mean file?)",
+    ),
     "facts that are none": (
         None,
         lambda f: (f.folder / "web1.yaml").write_text("a: [\n"),

@@ -343,6 +343,7 @@ def _agents(context: Context) -> Iterator[Finding]:
     source = FactSource(settings.node.facts, base)
     name = settings.node.identity or "doctor"
     tables = served.configure(settings.agents)
+    yield from (("settings", "warn", line) for line in served.misspelt)
     served.activate(Host(name, facts=source.facts, served=served, settings=tables))
     for entry in served.inventory:
         name = entry["name"]

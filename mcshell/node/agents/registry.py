@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mcshell.ddl.ddl_library import read
-from mcshell.errors import ConfigError, MCShellError, PluginError, Unavailable
+from mcshell.errors import ConfigError, MCShellError, PluginError, Unavailable, did_you_mean
 from mcshell.node.agents.loading import load_agent
 from mcshell.node.agents.settings import read_settings
 from mcshell.values import dataclass
@@ -64,6 +64,8 @@ class AgentRegistry:
         self.inactive: dict[str, str] = {}
         self.broken: dict[str, str] = {}
         """Those of the inactive that do not load."""
+        self.misspelt: list[str] = []
+        """Tables of settings that are no agent's, and look like one's."""
         self._lock = threading.Lock()
         """Guards changes: what is read meanwhile stays as it is, another takes its place."""
         self._asked = 0
@@ -92,6 +94,12 @@ class AgentRegistry:
             del self._services[name]
             self.inactive[name] = self.broken[name] = f"is not served: {error}"
         self._refresh()
+        # handlers of conversations have settings there, too: only what looks like an agent's is told
+        known = [*self._services, *self.inactive]
+        meant = {name: did_you_mean(name, known) for name in tables if name not in known}
+        self.misspelt = [f"agents.{name}: no agent{one}" for name, one in meant.items() if one]
+        for line in self.misspelt:
+            log.warning("%s: its settings are nobody's", line)
         served = self._services
         return {
             name: read_settings(served[name].agent, table) if name in served else table
@@ -180,7 +188,8 @@ class AgentRegistry:
 
     def flaws(self) -> list[str]:
         """What cannot be used of the agents, one line each: those that do not load, parts of schemas."""
-        found = [f"agent {name} {why}" for name, why in sorted(self.broken.items())]
+        found = [*self.misspelt]
+        found += [f"agent {name} {why}" for name, why in sorted(self.broken.items())]
         for name, service in sorted(self._services.items()):
             found += [f"agent {name}: {flaw}" for flaw in service.ddl.flaws]
         return found

@@ -161,10 +161,10 @@ def filter_of(document: Mapping[str, Any]) -> Filter:
     try:
         found = Filter.from_dict(mapping(document, "filter"))
     except (KeyError, TypeError) as error:
-        raise _malformed("filter", f"no filter: {error}", None) from None
+        raise Rejected(Reason.MALFORMED, f"filter: no filter: {error}") from None
     terms = found.fact, found.cls, found.agent, found.identity, found.compound
-    if sum(map(len, terms)) > MAX_TERMS:
-        raise _malformed("filter", f"over {MAX_TERMS} terms", None)
+    if (count := sum(map(len, terms))) > MAX_TERMS:
+        raise Rejected(Reason.MALFORMED, f"filter: {count} terms: more than {MAX_TERMS}")
     return found
 
 

@@ -63,6 +63,13 @@ def test_an_agent_whose_settings_are_wrong_is_not_served(agents, table, why):
     assert flaw.startswith(f"agent file is not served: {why}")
 
 
+def test_settings_of_a_misspelt_agent_are_told(agents, caplog):
+    """Nobody reads them, and the log and `flaws` say so; those of a conversation's handler are its own."""
+    agents.configure({"serivce": {"x": 1}, "puppet": {"folder": "/srv"}})
+    assert agents.flaws() == ["agents.serivce: no agent (did you mean service?)"]
+    assert caplog.messages == [f"{agents.flaws()[0]}: its settings are nobody's"]
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_each_agent_that_ships_knows_its_keys(agents, name):
     """A key that none of them has is refused by each."""

@@ -558,3 +558,10 @@ def test_what_is_written_without_a_copy_needed_none(value):
     """What goes to the encoder as it is equals the copy that is checked part by part."""
     if strict_json._is_plain(value, 5):
         assert strict_json._plain(value, 5, "") == value
+
+
+def test_a_filter_of_too_many_terms_is_told_with_their_number(party):
+    """Who made it reads how many it has, and how many there may be."""
+    many = Filter(identity=tuple(f"n{number}" for number in range(1001)))
+    with pytest.raises(UsageError, match=r"filter: 1001 terms: more than 1000$"):
+        seal_request(replace(request(), filter=many), party.alice)

@@ -270,6 +270,8 @@ class SessionHub:
         self._receiver.stop()
         if self._second is not None:
             self._second.stop()
+        for tracker in list(self._listeners.trackers.values()):
+            tracker.abandon()
         self.session.close()
         if self._own is not self.session:
             self._own.close()

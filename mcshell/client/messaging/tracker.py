@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from mcshell.client.store.ledger import Ledger, LedgerEntry, Stats
+from mcshell.errors import ClientClosed
 from mcshell.interrupts import InterruptibleCondition
 from mcshell.message import State
 
@@ -50,6 +51,7 @@ class RequestTracker:
         self._revision = 0
         self._watchers: list[Callable[[], None]] = []
         self._over = False
+        self._abandoned = False
         self.began = time.monotonic()
         self.ended: float | None = None
         self.last_reply = self.began
@@ -122,10 +124,29 @@ class RequestTracker:
         with self._wakeup:
             self._changed()
 
-    def wait(self, until: Callable[[Ledger], bool], timeout: float) -> bool:
-        """Wait (seconds) until the ledger looks so; False when it did not in time."""
+    def abandon(self) -> None:
+        """The client is closed: nothing more enters, and whoever waits, or comes to wait, is told so."""
         with self._wakeup:
-            return self._wakeup.wait_for(lambda: until(self._ledger), max(0.0, timeout))
+            self._abandoned = True
+            self._changed()
+
+    def _check_live(self) -> None:
+        if self._abandoned:
+            raise ClientClosed
+
+    def wait(self, until: Callable[[Ledger], bool], timeout: float) -> bool:
+        """Wait (seconds) until the ledger looks so; False when it did not in time.
+
+        This and the other waits raise ClientClosed where what is waited for cannot come any more.
+        """
+        end = time.monotonic() + timeout
+        with self._wakeup:
+            while not until(self._ledger):
+                if (left := end - time.monotonic()) <= 0:
+                    return False
+                self._check_live()
+                self._wakeup.wait(left)
+            return True
 
     def wait_finished(self, timeout: float | None) -> bool:
         """Wait (seconds, None for ever) until nothing more is waited for."""
@@ -135,6 +156,7 @@ class RequestTracker:
                 left = 3600.0 if end is None else end - time.monotonic()
                 if left <= 0:
                     return False
+                self._check_live()
                 self._wakeup.wait(min(left, self._until_lapse()))
             return True
 
@@ -146,6 +168,7 @@ class RequestTracker:
             while self._revision == revision:
                 if (left := end - time.monotonic()) <= 0:
                     return False
+                self._check_live()
                 self._wakeup.wait(min(left, self._until_lapse()))
                 self._lapse()
             return True
@@ -164,6 +187,7 @@ class RequestTracker:
         with self._wakeup:
             if self._revision != revision:
                 return True
+            self._check_live()
             self._watchers.append(tell)
         end = None if patience is None else time.monotonic() + patience
         try:

@@ -17,7 +17,7 @@ if __name__ == "__main__" and not sys.flags.safe_path and not __file__.startswit
 
 __all__ = ["main"]
 
-_INTERRUPTED = 130  # `commands.result` says so, too, and is not loaded yet
+_INTERRUPTED, _MACHINE = 130, 74  # `commands.result` says so, too, and is not loaded yet
 
 
 def main() -> int:
@@ -59,8 +59,11 @@ def _serve(service: Callable[[], int], path: Path | None) -> int:
     try:
         return service()
     except BaseException as error:  # noqa: BLE001 - it is raised again there
-        from mcshell.shell.cli import ended_by  # noqa: PLC0415 - only when something broke
-
+        try:
+            from mcshell.shell.cli import ended_by  # noqa: PLC0415 - only when something broke
+        except OSError as lack:  # nothing more can be opened, by us too
+            sys.stderr.write(f"mcshell: {error or lack}\n")
+            return _MACHINE
         return ended_by(error, path)
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from mcshell import forking
 from mcshell.errors import ConfigError, MachineError, MCShellError, StorageError
 from mcshell.private import private_file
-from mcshell.storage import copy_temporary, files_at, is_storage_fault, lacking, put_back
+from mcshell.storage import copy_temporary, exhausted, files_at, is_storage_fault, lacking, put_back
 from mcshell.values import dataclass
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Database:
 
     Raises:
         StorageError: the disk takes nothing.
+        MachineError: this process can open nothing more.
         ConfigError: it cannot be opened, is none of its kind, or of a version not known here.
     """
 
@@ -389,6 +390,8 @@ def _open(path: Path, kind: FileKind) -> sqlite3.Connection:
             unless_open.pop_all()
             return connection
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
+        if why := exhausted(error):
+            raise MachineError(f"{path} cannot be opened: {why}") from error
         if not path.is_dir() and (why := lacking(path, error)):
             raise StorageError(f"{path} cannot be opened: {why}") from error
         # What an operational error finds fault with is the place, not what the file holds. One that

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "copy_temporary",
+    "exhausted",
     "files_at",
     "has_room",
     "is_storage_fault",
@@ -38,6 +39,9 @@ _ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EI
 _CODES: Final = {8, 10, 13}
 _CANNOT_OPEN: Final = 14  # SQLITE_CANTOPEN
 _NO_SHARED_MEMORY: Final = 4874  # SQLITE_IOERR_SHMSIZE
+_FILES: Final = 4
+"""A database, its WAL, the memory that is shared with others, and a folder to be synchronised."""
+_NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 _AGAIN: Final = 1.0
 _ROOM: Final = 256 * 1024
 """Bytes below which a disk counts as full: what opening a few databases takes."""
@@ -59,6 +63,23 @@ def lacking(path: Path, error: Exception) -> str:
     if not is_storage_fault(error):
         return ""
     return "its disk is full" if code == _NO_SHARED_MEMORY else f"{error}"
+
+
+def exhausted(error: Exception) -> str:
+    """What says that nothing more can be opened here (`ulimit -n`), where that is what is wrong; else ""."""
+    if (
+        getattr(error, "sqlite_errorcode", 0) & 0xFF == _CANNOT_OPEN
+    ):  # it keeps the reason to itself
+        opened: list[int] = []
+        try:
+            opened += (os.open(os.devnull, os.O_RDONLY) for _ in range(_FILES))
+        except OSError as lack:
+            error = lack
+        finally:
+            for one in opened:
+                os.close(one)
+    lacks = isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR
+    return os.strerror(errno.EMFILE) if lacks else ""
 
 
 def not_written(path: Path, error: OSError, kind: type[MCShellError] = UsageError) -> MCShellError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,21 @@ def test_a_log_level_is_kept_to(fleet):
     fleet._wait("web1", fleet.nodes["web1"], 0)
     assert fleet.nodes["web1"].tail() == "ready"
     assert (fleet.folder / "state-web1").exists()
+
+
+@pytest.mark.parametrize("most", [8, 11, 14])
+def test_a_node_that_may_open_too_little_says_so(fleet, most):
+    """Under a narrow `ulimit -n` its start is one line and 74, also where what says it cannot be loaded."""
+    words = ["mcshell", "node", "--config", str(fleet.folder / "web1.toml")]
+    done = subprocess.run(
+        ["prlimit", f"--nofile={most}", sys.executable, "-m", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=fleet.environ,
+    )
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("mcshell: ")
+    assert said.endswith("Too many open files")
+    assert done.returncode == 74

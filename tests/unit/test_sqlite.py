@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import shutil
 import signal
 import sqlite3
@@ -15,6 +17,7 @@ import pytest
 
 from mcshell.errors import ConfigError, MachineError, MCShellError, StorageError
 from mcshell.sqlite import Database, FileKind, _WriteTicket
+from tests.peers.processes import no_descriptors
 from tests.peers.small_disk import small_disk
 
 KIND = FileKind(name="file of numbers", versions={1: "CREATE TABLE t (n INTEGER UNIQUE)"})
@@ -445,3 +448,26 @@ def test_a_former_file_that_another_takes_over_just_now_is_no_obstacle(tmp_path)
             assert numbers(database) == [1]
     finally:
         at_work = False
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_where_nothing_more_can_be_opened_it_is_the_machine(tmp_path, there):
+    """`ulimit -n` is no fault of the file's, new or not, and SQLite's own words do not say what is wrong."""
+    if there:
+        Database(tmp_path / "d.sqlite", KIND).close()
+    with no_descriptors(), pytest.raises(MachineError, match=r"opened: Too many open files$"):
+        Database(tmp_path / "d.sqlite", KIND)
+
+
+def test_where_too_little_can_be_opened_it_is_the_machine(tmp_path):
+    """A file beside the database finds no descriptor: that is told, whichever of them it was."""
+    Database(tmp_path / "d.sqlite", KIND).close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = os.open(os.devnull, os.O_RDONLY)
+    os.close(highest)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, hard))
+        with pytest.raises(MachineError, match=r"opened: Too many open files$"):
+            Database(tmp_path / "d.sqlite", KIND)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -20,6 +20,15 @@ __all__ = ["main"]
 _INTERRUPTED, _MACHINE = 130, 74  # `commands.result` says so, too, and is not loaded yet
 
 
+class _Hangup:
+    """Takes SIGHUP for a service that reads its settings again at one, until it does (`heard`)."""
+
+    heard = False
+
+    def __call__(self, *_: object) -> None:
+        self.heard = True
+
+
 def main() -> int:
     """Run the command line; Ctrl-C while its modules load is one line, as it is later."""
     try:
@@ -28,6 +37,10 @@ def main() -> int:
             from mcshell.commands.completion.answer import main as answer  # noqa: PLC0415 - as below
 
             answer(sys.argv[3:])
+        if sys.argv[1:2] in (["node"], ["supervisor"]) and not "".join(sys.argv[2:3])[:1].isalpha():
+            import signal  # noqa: PLC0415 - the current folder may have one, and is passed over now
+
+            signal.signal(signal.SIGHUP, _Hangup())
         gc.disable()  # what loads is no garbage, and looking for some takes a twentieth of the time
         try:
             run = _chosen()

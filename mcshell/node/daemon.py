@@ -273,7 +273,8 @@ def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> Non
 
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
-        signal.signal(signal.SIGHUP, reload)
+        if getattr(signal.signal(signal.SIGHUP, reload), "heard", False):
+            reload()  # it came while this was loaded
         if stopped.is_set():
             daemon.stop()
         daemon.serve(say_ready)

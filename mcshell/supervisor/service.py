@@ -362,5 +362,6 @@ def run(settings: Settings, reread: Callable[[], Settings] | None = None) -> Non
     supervisor = Supervisor(settings, manager=ServiceManager.take(), reread=reread)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
-    signal.signal(signal.SIGHUP, lambda *_: supervisor.reload())
+    if getattr(signal.signal(signal.SIGHUP, lambda *_: supervisor.reload()), "heard", False):
+        supervisor.reload()  # it came while this was loaded
     supervisor.serve(say_ready)

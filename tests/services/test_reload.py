@@ -164,3 +164,14 @@ def test_nothing_that_is_under_way_is_lost(fleet, manager, web1):
         go.touch()
         states = [run.wait(30).frame().state.tolist() for run in runs]
     assert states == [["ok"], ["ok"], ["ok"]]
+
+
+def test_one_that_comes_while_the_node_starts_is_heard(fleet):
+    """A node that is told before it serves starts all the same, and reads its configuration again then."""
+    argv = ["node", "--config", str(fleet.folder / "web1.toml")]
+    child = fleet.nodes["web1"] = fleet._run("web1", argv)
+    state = fleet.folder / "state-web1"
+    assert wait_until(state.exists, 60, 0.001), child.tail()
+    child.process.send_signal(signal.SIGHUP)
+    fleet._wait("web1", child, 0)
+    assert wait_until(lambda: "reloaded" in child.log.read_text(), 60), child.tail()

@@ -68,8 +68,9 @@ def serve(context: Context, session: str | None) -> int:
     load_credentials(pki_of(context.settings))  # said now, and not by the first tool
     context.session = session or session_name()
     log.info("session %s", context.session)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)  # ends it at once: nothing is lost by it
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # ends it at once, as SIGTERM: nothing is lost by it
     try:
         anyio.run(_serve, context)
     except* BrokenPipeError:

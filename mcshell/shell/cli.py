@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, cast
 from mcshell import interrupts
 from mcshell.commands import light
 from mcshell.commands.context import Context
-from mcshell.commands.grammar.options import OutputOptions
+from mcshell.commands.grammar.options import OutputOptions, ServiceOptions
 from mcshell.commands.grammar.parser import help_text
 from mcshell.commands.grammar.values import FORMATS, Form
 from mcshell.commands.grammar.verbs import misplaced
@@ -59,7 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         _meet(context)
         return _main(_read(_words(sys.argv[1:] if argv is None else argv)), context, streams)
 
-    interrupts.heed_ends()
     code = _told(line)
     ended_by = interrupts.ended_by()
     # a terminal that was closed takes nothing of what had arrived
@@ -185,6 +184,8 @@ def _main(start: _Start, context: Context, streams: StandardStreams) -> int:
         sys.stdout.write(help_text(start.words))
         return 0
     context.use(start.config)
+    if start.script is not None or not start.words:
+        interrupts.heed_ends()
     if start.script is not None:
         if start.words:
             raise UsageError(f"-e: {start.words[0]!r} is one word too many")
@@ -193,10 +194,11 @@ def _main(start: _Start, context: Context, streams: StandardStreams) -> int:
 
 
 def _verb(start: _Start, context: Context, streams: StandardStreams) -> int:
-    context.use(start.config)
     invocation = context.understand(start.words)
     target = "" if invocation.verb is None else invocation.verb.target
     context.use(invocation.options.config)
+    if not isinstance(invocation.options, ServiceOptions):  # they have handlers of their own
+        interrupts.heed_ends()
     if target == "face:shell":
         return _shell(context, start.form)
     if target == "face:demo":

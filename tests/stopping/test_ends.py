@@ -144,3 +144,18 @@ def test_a_question_for_a_passphrase_gives_the_echo_back(tmp_path: Path) -> None
         at.process.send_signal(signal.SIGTERM)
         assert at.process.wait(60) == 128 + signal.SIGTERM
         assert termios.tcgetattr(at.terminal) == at.modes
+
+
+def test_a_service_ends_by_its_own_rules(tmp_path: Path) -> None:
+    """A broker has no use for SIGHUP: it ends at once, with nothing unwound in the middle of its work."""
+    log = tmp_path / "log"
+    words = ["broker", "--listen", "127.0.0.1:0", "--data", str(tmp_path / "data")]
+    with log.open("w") as file:
+        process = subprocess.Popen([sys.executable, "-m", "mcshell", *words], stderr=file)
+    try:
+        assert wait_until(lambda: "ready" in log.read_text(), 60)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(60) == -signal.SIGHUP
+    finally:
+        process.kill()
+        process.wait()

@@ -16,7 +16,8 @@ from mcshell.client.session.folder import folder_of
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.session_logs import read_logs
 from mcshell.errors import UsageError
-from mcshell.node.audit.files import log_files
+from mcshell.filters.nodes import fold
+from mcshell.node.audit.files import log_files, passed_over
 from mcshell.node.audit.verify import verify as go_through
 from mcshell.texts import expanded
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["is_session", "logs_of", "session_path", "verify"]
 
 _BROKEN = 1
+_SHOWN = 10
 _SQLITE = b"SQLite format 3\0"
 
 
@@ -61,6 +63,7 @@ def verify(context: Context, options: AuditVerifyOptions) -> Table:
             whose = {options.node} if options.node else go_through(log_files(path), {}).whose
             heads = _heads(context, options.heads, whose)
         found = go_through(log_files(path), heads)
+        left_out = tuple(passed_over(path))
     except (OSError, EOFError, sqlite3.Error) as error:
         raise UsageError(f"audit verify: {error}") from error
     broken = found.broken
@@ -82,7 +85,7 @@ def verify(context: Context, options: AuditVerifyOptions) -> Table:
         found.broken is None,
         problem or None,
     )
-    notes = (*((problem,) if problem else ()), *_notes(found, heads))
+    notes = (*((problem,) if problem else ()), *left_out, *_notes(found, heads))
     return Table(columns, [row], _BROKEN if problem else 0, notes, quiet=("problem",))
 
 
@@ -128,6 +131,12 @@ def _notes(found: Found, heads: dict[int, set[str]]) -> Iterator[str]:
         yield f"{found.before} lines before the chain, as they were when it began"
     if not found.lines:
         yield "no line of the chain is here: of nothing it is shown that it was as it was written"
+    if len(found.whose) > 1:
+        names = fold(sorted(found.whose)[:_SHOWN])
+        yield (
+            f"it has lines of {len(found.whose)} nodes ({names}), and a log is one node's:"
+            " it was renamed, or they are another's (--node NAME says whose heads count)"
+        )
     if found.first > 1:
         yield f"lines 1 to {found.first - 1} of the chain are in no file here"
     if found.beyond:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["RESERVE", "end_of", "log_files", "newest_rotated"]
+__all__ = ["RESERVE", "end_of", "log_files", "newest_rotated", "passed_over"]
 
 RESERVE: Final = ".reserve"
 """Beside a log, under its name and this."""
@@ -30,8 +30,7 @@ def log_files(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
     Raises:
         OSError: one cannot be read.
     """
-    rotated = sorted((first, one) for one in _rotated(path) if (first := _first(one)))
-    for one in (*(one for _first_line, one in rotated), path):
+    for one in (*_in_order(path)[0], path):
         if one.stat().st_size:
             with _opened(one) as file:
                 yield one.name, _lines(file)
@@ -46,6 +45,15 @@ def log_files(path: Path) -> Iterator[tuple[str, Iterable[bytes]]]:
         yield reserve.name, kept.splitlines(keepends=True)
 
 
+def passed_over(path: Path) -> Iterator[str]:
+    """The rotated files that `log_files` leaves out, each with the reason, a line for the user.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    return iter(_in_order(path)[1])
+
+
 def newest_rotated(path: Path) -> tuple[str, Head, bytes] | None:
     """The file before an empty one: its name, its head and what is torn behind; None without any.
 
@@ -54,9 +62,11 @@ def newest_rotated(path: Path) -> tuple[str, Head, bytes] | None:
     """
     best: tuple[str, Head, bytes] | None = None
     for one in _rotated(path):
+        if _plain_of(one) is not None:
+            continue  # packing goes on, or has died: the file itself is there
         with _opened(one) as file:
             if one.suffix == ".gz":
-                head, rest = _end_of_text(file.read())
+                head, rest = _end_of_text(b"".join(_lines(file)))
             else:
                 head, rest = end_of(file.fileno(), os.fstat(file.fileno()).st_size)
         if head is not None and (best is None or head.count > best[1].count):
@@ -94,6 +104,42 @@ def _rotated(path: Path) -> list[Path]:
         for one in path.parent.glob(f"{name}[.-]*")
         if _ROTATED.match(one.name[len(name) :]) and one.is_file()
     ]
+
+
+def _in_order(path: Path) -> tuple[list[Path], list[str]]:
+    """The rotated files to read, oldest first, and a word on each of the others.
+
+    What is no file of the chain is read where lines of the chain are missing: it stands in their
+    place. Else it may be of an mcshell that kept no chain.
+    """
+    chained: list[tuple[int, Path]] = []
+    others, told = [], []
+    for one in _rotated(path):
+        if plain := _plain_of(one):
+            told.append(f"{one.name} is a copy of {plain.name}, and was passed over")
+        elif first := _first(one):
+            chained.append((first, one))
+        elif one.stat().st_size:
+            others.append(one)
+    files = [one for _, one in sorted(chained)]
+    if min((first for first, _ in chained), default=_first(path)) > 1:
+        return [*others, *files], told
+    what = "has no line of the chain, and was passed over: of it nothing is shown"
+    return files, [*told, *(f"{one.name} {what}" for one in others)]
+
+
+def _plain_of(packed: Path) -> Path | None:
+    """The file beside it that a packed one is a copy of, as far as it can be read."""
+    plain = packed.with_suffix("")
+    if packed.suffix != ".gz" or not plain.is_file():
+        return None
+    with _opened(plain) as file, _opened(packed) as other:
+        lines = _lines(file)
+        try:
+            same = all(next(lines, b"").startswith(line) for line in _lines(other))
+        except OSError:
+            same = True
+    return plain if same else None
 
 
 def _opened(path: Path) -> IO[bytes]:

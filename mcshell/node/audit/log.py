@@ -85,7 +85,7 @@ class AuditLog:
         try:
             self._file = AuditFile(self.path, max_bytes, keep)
         except OSError as error:
-            message = f"{path}: the audit log cannot be written: {error.strerror}"
+            message = f"{path}: the audit log cannot be written: {error.strerror or error}"
             raise ConfigError(message, key="node.audit", origin=str(path)) from error
         self._sinks = [SinkThread(name, sink) for name, sink in (sinks or {}).items()]
         self._counts = ArrivalCounts(self.write, every)

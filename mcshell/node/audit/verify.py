@@ -198,9 +198,11 @@ class _Walk:
 
     def _unchained(self, text: bytes, count: int) -> None:
         """Lines of an mcshell that kept no chain: the first of the chain has the hash of them all."""
+        if count != 1:
+            raise _Broken(f"this is no line of the chain, where lines 1 to {count - 1} are missing")
         told = _before(_event(text)) or {}
         hashes = {self._rest.digest(), self._rest.digest(b"\n")}
-        if count != 1 or str(told.get("hash")) not in hashes:
+        if str(told.get("hash")) not in hashes:
             raise _Broken("what stands before the chain is not what stood there when it began")
         self.found.before = self._rest.lines
         self._rest = _Rest()

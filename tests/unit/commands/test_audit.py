@@ -73,6 +73,22 @@ def test_a_change_is_named_by_file_and_line(verify: Verify, tmp_path: Path) -> N
     assert found.notes[0] == row["problem"]
 
 
+def test_lines_of_another_node_are_named(verify: Verify, tmp_path: Path) -> None:
+    """A log is one node's: whose lines stand in it is said where they are of several."""
+    with AuditLog(tmp_path / "audit.jsonl") as log:
+        log.write({"event": "accepted", "identity": "db7"})
+    found, _ = verify()
+    assert any("lines of 2 nodes (db7,web1)" in note for note in found.notes)
+
+
+def test_files_that_were_passed_over_are_named(verify: Verify, tmp_path: Path) -> None:
+    """What rotation left and `audit verify` did not read is a note."""
+    (tmp_path / "audit.jsonl.9").write_bytes(b"{}\n")
+    found, row = verify()
+    assert row["ok"]
+    assert any(note.startswith("audit.jsonl.9 has no line") for note in found.notes)
+
+
 def test_a_log_that_was_cut(verify: Verify, tmp_path: Path) -> None:
     """Whole lines that are gone from the end are found by a head that left for them."""
     path = tmp_path / "audit.jsonl"

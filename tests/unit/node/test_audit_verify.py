@@ -11,7 +11,8 @@ import tracemalloc
 
 import pytest
 
-from mcshell.node.audit.files import log_files
+from mcshell.errors import ConfigError
+from mcshell.node.audit.files import log_files, passed_over
 from mcshell.node.audit.log import AuditLog
 from mcshell.node.audit.verify import verify
 
@@ -237,6 +238,83 @@ def test_of_several_packed_files_the_damaged_one_is_named(tmp_path, damage):
     (tmp_path / "audit.jsonl.7.gz").write_bytes(text[damage])
     with pytest.raises(OSError, match=r"audit\.jsonl\.7\.gz"):
         verify(log_files(tmp_path / "audit.jsonl"), {})
+
+
+def rotated(folder):
+    """A log with its rotated files, oldest first."""
+    path = folder / "audit.jsonl"
+    with AuditLog(path, max_bytes=4000, keep=50) as log:
+        for number in range(100):
+            log.write({"event": "accepted", "identity": "web1", "number": number})
+    names = [name for name, _ in log_files(path)]
+    assert len(names) > 4
+    return path, [folder / name for name in names]
+
+
+@pytest.mark.parametrize("cut", ["", "in a line", "packed", "header"])
+def test_a_packed_copy_beside_its_file_is_passed_over(tmp_path, cut):
+    """Packing that died leaves both: the log is as it was written, and which copy was not read is told."""
+    path, files = rotated(tmp_path)
+    text = files[1].read_bytes()
+    packed = gzip.compress(text[:-20] if cut == "in a line" else text)
+    left = {"packed": len(packed) // 2, "header": 5}.get(cut, len(packed))
+    files[1].with_name(f"{files[1].name}.gz").write_bytes(packed[:left])
+    assert verify(log_files(path), {}).broken is None
+    (told,) = passed_over(path)
+    assert told == f"{files[1].name}.gz is a copy of {files[1].name}, and was passed over"
+
+
+@pytest.mark.parametrize("left", [5, 200, None])
+def test_a_log_goes_on_beside_a_packed_copy_that_died(tmp_path, left):
+    """A node that starts while its newest old file is being packed follows the file itself."""
+    path, newest = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
+    with AuditLog(path) as log:
+        for number in range(100):
+            log.write({"event": "accepted", "identity": "web1", "number": number})
+    path.rename(newest)
+    (tmp_path / "audit.jsonl.1.gz").write_bytes(gzip.compress(newest.read_bytes())[:left])
+    with AuditLog(path) as log:
+        log.write({"event": "accepted", "identity": "web1"})
+    found = verify(log_files(path), {})
+    assert (found.broken, found.lines) == (None, 103)
+
+
+def test_a_damaged_file_that_the_log_would_follow_is_named(tmp_path):
+    """Where the chain ended is known to nobody then: the log is not begun, and the file is told."""
+    text = gzip.compress(random.Random(1).randbytes(1000))[:-20]
+    (tmp_path / "audit.jsonl.1.gz").write_bytes(text)
+    with pytest.raises(ConfigError, match=r"audit\.jsonl\.1\.gz: Compressed file ended"):
+        AuditLog(tmp_path / "audit.jsonl")
+
+
+def test_a_packed_file_that_says_something_else_is_no_copy(tmp_path):
+    """Two accounts of the same lines are no log as it was written."""
+    path, files = rotated(tmp_path)
+    changed = files[1].read_bytes().replace(b'"number"', b'"nunber"', 1)
+    files[1].with_name(f"{files[1].name}.gz").write_bytes(gzip.compress(changed))
+    assert verify(log_files(path), {}).broken is not None
+    assert not list(passed_over(path))
+
+
+def test_what_stands_in_the_place_of_the_oldest_file_is_found(tmp_path):
+    """Lines of the chain are missing there: what was written over them is a break, and named."""
+    path, files = rotated(tmp_path)
+    files[0].write_bytes(b"junk\n" * 20)
+    broken = verify(log_files(path), {}).broken
+    assert (broken.file, broken.line) == (files[0].name, 1)
+    assert "lines 1 to" in broken.what
+    files[0].unlink()
+    assert verify(log_files(path), {}).broken is None
+
+
+def test_a_file_without_a_line_of_the_chain_is_told(tmp_path):
+    """Where the chain is whole it may be of a time without one: nothing is shown of it, which is said."""
+    path, files = rotated(tmp_path)
+    path.with_name("audit.jsonl.99").write_bytes(b'{"event":"accepted"}\n')
+    path.with_name("audit.jsonl.98").write_bytes(b"")
+    assert verify(log_files(path), {}).files == len(files)
+    (told,) = passed_over(path)
+    assert told.startswith("audit.jsonl.99 has no line of the chain")
 
 
 def test_what_is_no_file_in_the_reserves_place_is_not_waited_for(tmp_path):

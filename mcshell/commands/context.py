@@ -6,7 +6,6 @@ line. A face makes one `Context`, says how the operator is told and asked, and c
 
 from __future__ import annotations
 
-import shlex
 import sys
 import threading
 from contextlib import nullcontext
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from mcshell import config
+from mcshell.commands.asking import as_asked
 from mcshell.commands.grammar.parser import alias_words, parse
 from mcshell.commands.grammar.verbs import begins_verb
 from mcshell.commands.output.result import Feed, Prose, Table
@@ -177,11 +177,10 @@ class Context:
     def _refuse_agent(self, words: Sequence[str]) -> None:
         """Say of a line that begins with an agent how one is asked."""
         try:
-            known = not begins_verb(words[0]) and words[0] in self.ddls.agents()
+            asked = "" if begins_verb(words[0]) else as_asked(self.ddls, words)
         except (MCShellError, OSError):
             return  # then it is an unknown verb
-        if known:
-            asked = shlex.join(["rpc", *_asking(self.ddls, words)])
+        if asked:
             raise UsageError(f"unknown verb {words[0]!r}: it is an agent, asked so: {asked}")
 
     @property
@@ -373,18 +372,6 @@ class Context:
         if self.settings.pki.ca is not None:
             return self.settings.pki.ca.parent
         raise ConfigError("which CA? Say --pki DIR, or set pki.ca", "pki.ca")
-
-
-def _asking(library: Library, words: Sequence[str]) -> list[str]:
-    """The words of a question to an agent; those of a command stand behind `--`."""
-    agent, *rest = words
-    if not rest:
-        return [agent, "ACTION"]
-    plain = all("=" not in word and not word.startswith("-") for word in rest[1:])
-    action = library.merged(agent).actions.get(rest[0])
-    if rest[1:] and plain and action is not None and action.lists:
-        return [agent, rest[0], "--", *rest[1:]]
-    return [agent, *rest]
 
 
 def _hidden(_find: FindReplies) -> AbstractContextManager[object]:

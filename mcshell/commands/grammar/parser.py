@@ -148,7 +148,7 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     except _HelpAskedError:
         return Invocation(None, Options(), parser.format_help())
     if extra:
-        _refuse(parser, extra)
+        _refuse(parser, extra, getattr(found, "inputs", None) or ())
     return Invocation(verb, verb.kind(**vars(found), **said))
 
 
@@ -178,7 +178,7 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
         if (asked := words[0].strip("?")) != words[0]:  # IPython's habit
             return f"unknown verb {words[0]!r} (here: {f'help {asked}'.rstrip()})"
         known |= topics.words() if helped else set()
-        near = did_you_mean(words[0], sorted(known))
+        near = grammar.verb_here(words[0]) or did_you_mean(words[0], sorted(known))
         return f"unknown verb {words[0]!r}{near or ' (help lists them)'}"
     listed = ", ".join(inner)
     if len(words) == 1 or words[1].startswith("-"):
@@ -190,7 +190,7 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
 _OF_FOLDERS = ("-r", "-R", "-a", "--recursive", "--archive")  # as cp, scp and rsync have them
 
 
-def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
+def _refuse(parser: LineParser, extra: list[str], inputs: Sequence[str]) -> NoReturn:
     extra = [word[:_SHOWN] for word in extra]
     odd = next((word for word in extra if word.startswith("-") and word != "-"), None)
     known = [text for action in parser._actions for text in action.option_strings]  # noqa: SLF001 - argparse has no other list of its options
@@ -201,6 +201,8 @@ def _refuse(parser: LineParser, extra: list[str]) -> NoReturn:
     hint = grammar.said_here(option, known) or did_you_mean(option, known)
     if parser.verb.name == "cp" and option in _OF_FOLDERS:
         hint = " (folders are not copied: name the files in them)"
+    if parser.verb.name == "rpc" and any("=" not in word for word in inputs):
+        hint += "; the words of a command stand behind --"
     hint = hint or f" (help {parser.verb.name} lists them)"
     raise UsageError(f"{parser.verb.name}: unknown option {option}{hint}")
 

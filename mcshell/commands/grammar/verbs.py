@@ -29,6 +29,7 @@ __all__ = [
     "misplaced",
     "offered",
     "said_here",
+    "verb_here",
 ]
 
 Face: TypeAlias = Literal["cli", "prompt", "magic"]
@@ -73,6 +74,23 @@ _ELSEWHERE = {
     "-x": "-I 'SET!EXCEPT'",
 }
 """Options by which mco, salt, ansible and clush say what one has here by another name."""
+
+_VERBS_ELSEWHERE = {
+    **dict.fromkeys(("discover", "hosts", "nodes"), "find"),
+    **dict.fromkeys(("manage.up", "manage.status", "node_list"), "ping"),
+    "manage.down": "ping --only state=silent",
+    **dict.fromkeys(("grains", "grains.get", "fact"), "facts NAME"),
+    **dict.fromkeys(("grains.items", "setup"), "inventory NODE"),
+    **dict.fromkeys(("req", "request"), "rpc AGENT ACTION input=value"),
+    **dict.fromkeys(("cmd.run", "run", "clush", "command"), "rpc exec run -- COMMAND"),
+    **dict.fromkeys(("salt", "ansible", "choria"), "VERB ..., the nodes behind it with -I, -F, -C"),
+    **dict.fromkeys(("playbook", "ansible-playbook", "orchestrate"), "plan run FILE"),
+    **dict.fromkeys(("copy", "scp", "rsync", "cp.get_file", "cp.push", "fetch"), "cp"),
+    **dict.fromkeys(("jobs.list_jobs", "jobs.lookup_jid"), "requests, replies ID"),
+    **dict.fromkeys(("kill", "saltutil.kill_job"), "job cancel"),
+    **dict.fromkeys(("key", "salt-key"), "pki requests, pki sign"),
+}
+"""The first words of lines by which mco, choria, salt, ansible and clush say what a verb here does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +240,14 @@ def said_here(option: str, known: Container[str] | None = None) -> str:
     meant = _ELSEWHERE.get(option, "")
     first = meant.split(" ")[0].rstrip(",")
     return f" (here: {meant})" if meant and (known is None or first in known) else ""
+
+
+def verb_here(word: str) -> str:
+    """What stands here for the first word of another tool's line, or of a verb of two words."""
+    found = _VERBS_ELSEWHERE.get(word) or ", ".join(
+        name for name in VERBS if name.split()[1:] == [word]
+    )
+    return f" (here: {found})" if found else ""
 
 
 def misplaced(option: str) -> str:

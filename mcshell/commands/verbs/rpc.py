@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.client.rpc.schemas import fitting, typed
+from mcshell.commands.asking import as_meant
 from mcshell.commands.grammar.verbs import said_here
 from mcshell.commands.verbs.shaping import check, shaped
 from mcshell.commands.verbs.submitting import put
@@ -37,10 +38,13 @@ def rpc(context: Context, options: RpcOptions) -> Replies | Table:
         UsageError: many nodes would be changed and nobody is there to say yes.
     """
     shaping = check(options)
+    action = _action(context, options)
+    if action is None and options.inputs:
+        _refuse_order(context, options)
     ask = RequestOptions(
         agent=options.agent,
         action=options.action,
-        texts=given(options, context.inputs, _action(context, options)),
+        texts=given(options, context.inputs, action),
         behind=options.behind,
         targeting=targeting(context, options),
         via=None if options.via is None else Via(options.via),
@@ -57,6 +61,15 @@ def rpc(context: Context, options: RpcOptions) -> Replies | Table:
     fitting(context.ddls, ask)
     _say_who_reads(context, options)
     return shaped(context, options, put(context, options, ask))
+
+
+def _refuse_order(context: Context, options: RpcOptions) -> None:
+    """Say of `rpc service nginx restart` how it is asked; UsageError."""
+    words = [options.action, *options.inputs]
+    if meant := as_meant(context.ddls, options.agent, words):
+        raise UsageError(
+            f"agent {options.agent} has no action {options.action[:60]!r}: asked so: {meant}"
+        )
 
 
 def _say_who_reads(context: Context, options: RpcOptions) -> None:

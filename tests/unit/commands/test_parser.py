@@ -77,6 +77,14 @@ def test_the_faces_read_a_line_alike(face: str, line: str) -> None:
     }
 
 
+@pytest.mark.parametrize("word", sorted(grammar._VERBS_ELSEWHERE))
+def test_what_other_tools_call_a_verb_leads_to_one(word: str) -> None:
+    """No word of theirs is one of ours, and what is named for it here begins with a verb."""
+    assert not grammar.begins_verb(word)
+    first = grammar._VERBS_ELSEWHERE[word].split()[0].rstrip(",")
+    assert first == "VERB" or grammar.begins_verb(first)
+
+
 def test_the_first_word_of_several_verbs_is_not_corrected() -> None:
     """Who says `session` alone has misspelled nothing: what may follow is all that is said."""
     with pytest.raises(UsageError, match=r"drop is meant$"):
@@ -106,6 +114,17 @@ def test_the_first_word_of_several_verbs_is_not_corrected() -> None:
         ("doctor -1", ["unknown option -1 (help doctor lists them)"]),
         ("-I web1 ping", ["-I: a line begins with its verb, options stand behind it"]),
         ("mco ping -I web1", ["unknown verb 'mco': without it, 'ping' is one"]),
+        ("cmd.run ls", ["unknown verb 'cmd.run' (here: rpc exec run -- COMMAND)"]),
+        ("salt * test.ping", ["unknown verb 'salt' (here: VERB ..., the nodes behind it"]),
+        ("playbook site.yml", ["unknown verb 'playbook' (here: plan run FILE)"]),
+        (
+            "rpc exec run -I web1 ls -l",
+            ["unknown option -l (here: -I", "); the words of a command stand behind --"],
+        ),
+        ("nodes", ["unknown verb 'nodes' (here: find)"]),
+        ("revoke web1", ["unknown verb 'revoke' (here: pki revoke)"]),
+        ("list", ["unknown verb 'list' (here: session list, job list, plan list, pki list)"]),
+        ("help grains", ["unknown verb 'grains' (here: facts NAME)"]),
         ("zzz", ["unknown verb 'zzz' (help lists them)"]),
         ("agent", ["agent: one of new is meant (did you mean agents?)"]),
         ("x" * 5000, [f"unknown verb '{'x' * 60}'"]),

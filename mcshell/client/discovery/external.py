@@ -66,7 +66,7 @@ def external(search: DiscoveryQuery) -> Discovered:
         "options": options,
     }
     names = _ask(shlex.split(command), request, timeout)
-    return Discovered(names=choose(list(dict.fromkeys(names)), search.targeting), discovered=False)
+    return Discovered(names=choose(list(dict.fromkeys(names)), search.targeting))
 
 
 def _options(words: tuple[str, ...]) -> dict[str, str]:

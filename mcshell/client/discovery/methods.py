@@ -6,7 +6,8 @@ lately and did not answer named beside it.
 
 A method is a callable: it takes a `DiscoveryQuery` and returns what it `Discovered`. `broadcast`
 asks the network, `inventory` only what is known; `file`, `stdin` and `table` are names given by
-hand. A site adds its own by an entry point `mcshell.discovery`.
+hand. A site adds its own by an entry point `mcshell.discovery`; it has asked
+nobody, unless it says so (`discovered`).
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Discovered:
     answers: dict[str, Answer] = field(default_factory=dict)
     absent: list[CachedNode] = field(default_factory=list)
     unheard: tuple[str, ...] = ()
-    discovered: bool = True
+    discovered: bool = False
     elapsed: float = 0.0
     notes: tuple[str, ...] = ()
     stopped: bool = False
@@ -185,7 +186,7 @@ def named(search: DiscoveryQuery) -> Discovered:
     """The names that came with the line, in a file, on standard input or in a table."""
     if search.targeting.nodes is None:
         raise UsageError(f"the source {search.targeting.source} wants names (nodes)")
-    return Discovered(names=choose(search.targeting.nodes, search.targeting), discovered=False)
+    return Discovered(names=choose(search.targeting.nodes, search.targeting))
 
 
 def inventory(search: DiscoveryQuery) -> Discovered:
@@ -199,7 +200,7 @@ def inventory(search: DiscoveryQuery) -> Discovered:
     known = {node.identity: node for node in search.matching_known()}
     chosen = choose(sorted(known), search.targeting)
     nodes = [known[name] for name in chosen]
-    return Discovered(names=chosen, absent=nodes, discovered=False, notes=_ages(nodes, time.time()))
+    return Discovered(names=chosen, absent=nodes, notes=_ages(nodes, time.time()))
 
 
 def broadcast(search: DiscoveryQuery) -> Discovered:
@@ -222,6 +223,7 @@ def broadcast(search: DiscoveryQuery) -> Discovered:
     kept = set(chosen)
     return Discovered(
         names=chosen,
+        discovered=True,
         answers={name: answer for name, answer in answers.items() if name in kept},
         absent=list(
             search.known.some(search.collective, sorted((known & kept).difference(answers)))
@@ -495,7 +497,7 @@ class Finder:
             known = search.known_names()
         if not known or not fits(len(known)):
             return None
-        found = Discovered(names=list(known), elapsed=time.time() - began)
+        found = Discovered(names=list(known), discovered=True, elapsed=time.time() - began)
         self._tell_misdated(search, found)
         return self._with_unheard(found, targeting, agent)
 
@@ -562,4 +564,8 @@ def _source(name: str) -> DiscoveryMethod:
         source: DiscoveryMethod = plugins.find("discovery", name)
     except PluginError as error:
         raise UsageError(f"--dm {name}: {error}") from error
-    return source
+    if name in plugins.BUILTIN["discovery"]:
+        return source
+    from mcshell.client.discovery.plugged import guarded  # noqa: PLC0415 - few sites have one
+
+    return guarded(name, source)

@@ -568,4 +568,4 @@ def _source(name: str) -> DiscoveryMethod:
         return source
     from mcshell.client.discovery.plugged import guarded  # noqa: PLC0415 - few sites have one
 
-    return guarded(name, source)
+    return guarded(name, source, Discovered)

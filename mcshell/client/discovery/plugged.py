@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mcshell.client.discovery.methods import Discovered
 from mcshell.client.discovery.targeting import choose
 from mcshell.errors import FilterError, MCShellError, PluginError
 from mcshell.filters.nodes import canonical
 
 if TYPE_CHECKING:
-    from mcshell.client.discovery.methods import DiscoveryMethod, DiscoveryQuery
+    from mcshell.client.discovery.methods import Discovered, DiscoveryMethod, DiscoveryQuery
 
 __all__ = ["guarded"]
 
 
-def guarded(name: str, method: DiscoveryMethod) -> DiscoveryMethod:
-    """The same method; it finds names of nodes, each once and no more than the limit, or fails by its name."""
+def guarded(name: str, method: DiscoveryMethod, meant: type[Discovered]) -> DiscoveryMethod:
+    """The same method, which has to return what is `meant`; it finds names of nodes, each once and no more than the limit, or fails by its name."""
 
     def ask(search: DiscoveryQuery, /) -> Discovered:
         try:
@@ -26,8 +25,8 @@ def guarded(name: str, method: DiscoveryMethod) -> DiscoveryMethod:
             raise
         except Exception as error:
             raise _failed(name, f"{type(error).__name__}: {error}") from error
-        if not isinstance(found, Discovered):
-            raise _failed(name, f"it returned {type(found).__name__}, not a Discovered")
+        if not isinstance(found, meant):
+            raise _failed(name, f"it returned {type(found).__name__}, not a {meant.__name__}")
         names = _names(name, found.names)
         if search.targeting.one or "%" not in (search.targeting.limit or "%"):
             names = choose(names, search.targeting)  # of a share, whether it was taken is its word

@@ -10,17 +10,20 @@ from mcshell.errors import FilterError, MCShellError, PluginError
 from mcshell.filters.nodes import canonical
 
 if TYPE_CHECKING:
-    from mcshell.client.discovery.methods import Discovered, DiscoveryMethod, DiscoveryQuery
+    from collections.abc import Callable
 
 __all__ = ["guarded"]
 
 
-def guarded(name: str, method: DiscoveryMethod, meant: type[Discovered]) -> DiscoveryMethod:
-    """The same method, which has to return what is `meant`; it finds names of nodes, each once and no more than the limit, or fails by its name."""
+def guarded(name: str, method: Callable[[Any], Any], meant: type[Any]) -> Callable[[Any], Any]:
+    """The same method, which has to return a `Discovered`: that is `meant`, lest modules go round in a circle.
 
-    def ask(search: DiscoveryQuery, /) -> Discovered:
+    It finds names of nodes, each once and no more than the limit, or fails by its name.
+    """
+
+    def ask(search: Any, /) -> Any:
         try:
-            found: Any = method(search)
+            found = method(search)
         except MCShellError:
             raise
         except Exception as error:

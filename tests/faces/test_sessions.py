@@ -275,6 +275,21 @@ def test_a_broken_file_takes_no_other_session_with_it(context: Context, fleet: F
     assert json.loads(found.stdout)["stats"]["ok"] == 1
 
 
+def test_doctor_warns_of_a_session_file_that_is_none(context: Context, fleet: Fleet) -> None:
+    """What a session has held may be gone with its file: that is no row that is ok."""
+    junk = context.settings.state_dir / "sessions" / "broken.sqlite"
+    junk.write_bytes(b"no database" * 100)
+    try:
+        rows = json.loads(fleet.cli("doctor", "--json").stdout)
+    finally:
+        junk.unlink()
+    (row,) = [row for row in rows if row["check"] == "sessions"]
+    assert row["state"] == "warn"
+    assert row["detail"].endswith("no session is in broken.sqlite")
+    rows = json.loads(fleet.cli("doctor", "--json").stdout)
+    assert {"sessions": "ok"}.items() <= {row["check"]: row["state"] for row in rows}.items()
+
+
 def test_what_was_asked_is_shown_without_a_wait_for_who_had_the_session(
     fleet: Fleet, run: Run
 ) -> None:

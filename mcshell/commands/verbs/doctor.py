@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mcshell import plugins
 from mcshell.client.discovery.groups import load_groups
 from mcshell.client.pki import pki_of
+from mcshell.client.session.folder import folder_of
 from mcshell.client.session.session import stores
 from mcshell.commands.output.result import Table
 from mcshell.commands.verbs.broker_config import check
@@ -108,21 +109,27 @@ def _state(settings: Settings) -> str:
 
 
 def _sessions(settings: Settings) -> str:
-    """Whether a session waits for what mcshell 0.1.0 has sent, which no node takes any more."""
+    """Whether each can be read, and none waits for what mcshell 0.1.0 has sent: no node takes that any more."""
+    there = {*folder_of(settings.state_dir).glob("*.sqlite")}
     now, count, lost = time.time(), 0, []
     for store in stores(settings.state_dir):
         count += 1
+        there.discard(store.path)
         for request, targets, expires in store.earlier.waiting(1, now):
             end = datetime.fromtimestamp(expires, UTC)
             lost.append(
                 f"{request[:8]} of {store.path.stem} ({targets} nodes, until {end:%F %R} UTC)"
             )
-    if not lost:
-        return f"{count} session files"
-    return (
-        "warn: sent by mcshell 0.1.0, so that nodes refuse it as wrong_version and it ends as expired: "
-        f"{', '.join(lost)}; ask again with retry or rpc"
-    )
+    said = []
+    if names := sorted(one.name for one in there if one.exists()):
+        listed = ", ".join(names[:_SHOWN]) + (", …" if names[_SHOWN:] else "")
+        said.append(f"beside {count} session files: no session is in {listed}")
+    if lost:
+        said.append(
+            "sent by mcshell 0.1.0, so that nodes refuse it as wrong_version and it ends as expired: "
+            f"{', '.join(lost)}; ask again with retry or rpc"
+        )
+    return f"warn: {'; '.join(said)}" if said else f"{count} session files"
 
 
 def _signing(settings: Settings) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mcshell.broker import server
-from mcshell.broker.enrolment import EnrolmentConnection
+from mcshell.broker.enrolment import EnrolmentConnection, subnet
 from mcshell.broker.server import Broker, BrokerConnection
 from mcshell.errors import ConfigError
 from mcshell.wire.destinations import ENROL_LOGIN
@@ -295,6 +295,23 @@ def test_a_stranger_has_few_subscriptions(tmp_path):
         with pytest.raises(Closed) as caught:
             one.subscribe("/topic/mcs.a.enrolled", ack="auto")
         assert "subscriptions" in caught.value.error.headers["message"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("fe80::1%eth0", "fe80::2", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("", "192.0.2.1", False),
+    ],
+)
+def test_a_host_that_has_many_addresses_of_one_subnet_is_one(one, other, same):
+    """Who makes room for a machine that asks is who has the most, whatever addresses behind 64 bits he takes."""
+    assert (subnet(one) == subnet(other)) is same
 
 
 def test_a_queue_whose_messages_ended_is_forgotten(tmp_path, monkeypatch):

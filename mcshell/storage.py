@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "SQLITE",
     "copy_temporary",
     "exhausted",
     "files_at",
@@ -34,6 +35,8 @@ __all__ = [
     "when_room",
 ]
 
+SQLITE: Final = b"SQLite format 3\0"
+"""What a file of SQLite's begins with, once anything is in it."""
 _ERRNOS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 # SQLITE_READONLY, SQLITE_IOERR, SQLITE_FULL: shims come here, and have no use for sqlite3 else.
 _CODES: Final = {8, 10, 13}

@@ -62,6 +62,14 @@ def policy(fleet):
         file.write("permit\teverybody\n")
 
 
+def junk_for_claims(fleet):
+    """A file of the state whose bytes are gone."""
+    folder = fleet.folder / "state-web1" / "node"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "work.sqlite").touch()
+    (folder / "replay.sqlite").write_bytes(bytes(4096))
+
+
 BAD = {
     "no TOML": (("[node]\n", "[node]\noops\n"), None, "not TOML"),
     "an unknown key": (("[node]\n", "[node]\nslotz = 3\n"), None, "unknown key node.slotz"),
@@ -106,6 +114,7 @@ BAD = {
         "web1.classes: line 1",
     ),
     "a revoked certificate": (None, lambda f: f.authority.revoke("web1"), "revoked"),
+    "a state file that is none": (None, junk_for_claims, "replay.sqlite is no database"),
     "a state that is a file": (None, lambda f: (f.folder / "state-web1").touch(), "is no folder"),
 }
 

@@ -19,6 +19,7 @@ from mcshell.errors import UsageError
 from mcshell.filters.nodes import fold
 from mcshell.node.audit.files import log_files, passed_over
 from mcshell.node.audit.verify import verify as go_through
+from mcshell.storage import SQLITE
 from mcshell.texts import expanded
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ __all__ = ["is_session", "logs_of", "session_path", "verify"]
 
 _BROKEN = 1
 _SHOWN = 10
-_SQLITE = b"SQLite format 3\0"
 
 
 def verify(context: Context, options: AuditVerifyOptions) -> Table:
@@ -93,7 +93,7 @@ def is_session(path: Path) -> bool:
     """Whether a file is SQLite's, as sessions are and no log is; UsageError where it cannot be read."""
     try:
         with path.open("rb") as file:
-            return file.read(len(_SQLITE)) == _SQLITE
+            return file.read(len(SQLITE)) == SQLITE
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
 
@@ -176,7 +176,7 @@ def _said(context: Context, source: str, whose: set[str]) -> Iterable[tuple[str,
     if not path.is_file():
         raise UsageError(f"audit verify: there is no {path}")
     with path.open("rb") as file:
-        kept = file.read(len(_SQLITE)) == _SQLITE
+        kept = file.read(len(SQLITE)) == SQLITE
     return _kept(path) if kept else _listed(path)
 
 

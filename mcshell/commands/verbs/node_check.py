@@ -16,6 +16,7 @@ from mcshell.node.builtin.approval import no_approvals
 from mcshell.node.builtin.job import no_jobs
 from mcshell.node.reload import SelfKnowledge, policies_of, read_agents, unusable
 from mcshell.private import UnsafeFile, check_obeyed
+from mcshell.storage import SQLITE
 from mcshell.wire.credentials import load_credentials
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _certificate(settings: Settings) -> Iterator[str]:
 
 
 def _state(settings: Settings) -> Iterator[str]:
-    """Whether the state directory is there and ours, or could be made."""
+    """Whether the state directory is there and ours, or could be made, and what is in it can be opened."""
     place = settings.state_dir / "node"
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -87,6 +88,22 @@ def _state(settings: Settings) -> Iterator[str]:
             check_obeyed(place)
         except UnsafeFile as error:
             yield f"state: {error}"
+        if place.name == "node":
+            yield from _databases(place)
+
+
+def _databases(folder: Path) -> Iterator[str]:
+    """Files that a node keeps, and could not go on with."""
+    for path in sorted(folder.glob("*.sqlite")):
+        try:
+            with path.open("rb") as file:
+                begin = file.read(len(SQLITE))
+        except OSError as error:
+            yield f"state: {path}: {error.strerror}"
+            continue
+        if begin not in (b"", SQLITE):
+            text = "is no database, so that no node starts here; moved away, what was in it is lost"
+            yield f"state: {path} {text}"
 
 
 def _plugins() -> Iterator[str]:

@@ -45,6 +45,14 @@ class Argument:
             for flag in flags
         }
 
+    def shown(self, flag: str) -> str:
+        """An option in a line, as the help has it; empty where this has no such `flag`."""
+        for flags, told in self._spellings:
+            if flag in flags:
+                value = f" {told['metavar']}" if "metavar" in told else ""
+                return f"{' '.join(flags)}{value}: {told.get('help') or ''}".replace("%%", "%")
+        return ""
+
     def declare(self, parser: argparse.ArgumentParser) -> None:
         """Tell a parser of it; several spellings exclude each other."""
         target: argparse._ActionsContainer = parser

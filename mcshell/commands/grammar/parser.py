@@ -215,9 +215,13 @@ def _filter_of(word: str) -> str:
 
 
 def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
-    """Help as text: of one verb, of a page or a word of the manual, or the list of verbs."""
-    if words and named_verb(words) is None and (told := topics.text(" ".join(words))):
-        return told
+    """Help as text: of a verb, a page or a word of the manual, an option; or the list of verbs."""
+    if words and named_verb(words) is None:
+        told = topics.text(" ".join(words)) or (
+            _option_text(words[0], face) if not words[1:] else ""
+        )
+        if told:
+            return told
     if words:
         return LineParser(_verb(words, face, helped=True)[0], face).format_help()
     lines = [grammar.INTRODUCTION[face], ""]
@@ -230,6 +234,17 @@ def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
         lines.append(f"  {part:<12} {', '.join(pages)}")
     lines.append("")
     return "\n".join(lines)
+
+
+def _option_text(word: str, face: Face) -> str:
+    """What the verbs say of an option, `batch` or `--batch`; empty where none has it."""
+    flag = word if word.startswith("-") else f"--{word}"
+    found: dict[str, list[str]] = {}
+    for verb in grammar.VERBS.values():
+        shown = [one.shown(flag) for one in verb.kind.arguments().values()]
+        if verb.offered(face) and any(shown):
+            found.setdefault("".join(shown), []).append(verb.name)
+    return "".join(f"{shown}\n    of {', '.join(verbs)}\n" for shown, verbs in found.items())
 
 
 def only_line(text: str, alias: Alias = no_alias) -> Line | None:

@@ -77,6 +77,24 @@ def test_the_faces_read_a_line_alike(face: str, line: str) -> None:
     }
 
 
+@pytest.mark.parametrize("word", ["batch", "--batch", "-F", "limit", "ttl", "canary"])
+def test_an_option_is_explained_with_the_verbs_that_have_it(word: str) -> None:
+    """Who knows an option's name alone asks for its help by that, with dashes or without."""
+    shown, verbs = help_text([word]).splitlines()[:2]
+    flag = word if word.startswith("-") else f"--{word}"
+    assert flag in shown.partition(":")[0].split()
+    assert "rpc" in verbs.replace(",", "").split()
+
+
+def test_every_option_has_a_line_of_help() -> None:
+    """No name of an option leads nowhere, and none is shown as argparse writes it."""
+    arguments = [one for verb in grammar.VERBS.values() for one in verb.kind.arguments().values()]
+    for flag in {flag for one in arguments for flag in one.flags}:
+        told = help_text([flag])
+        assert flag in told
+        assert "%(" not in told
+
+
 @pytest.mark.parametrize("word", sorted(grammar._VERBS_ELSEWHERE))
 def test_what_other_tools_call_a_verb_leads_to_one(word: str) -> None:
     """No word of theirs is one of ours, and what is named for it here begins with a verb."""

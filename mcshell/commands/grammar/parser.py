@@ -189,6 +189,8 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
 
 _OF_FOLDERS = ("-r", "-R", "-a", "--recursive", "--archive")  # as cp, scp and rsync have them
 
+_TRIALS = ("--check", "--dry-run", "--noop")
+
 
 def _refuse(parser: LineParser, extra: list[str], inputs: Sequence[str]) -> NoReturn:
     extra = [word[:_SHOWN] for word in extra]
@@ -201,6 +203,8 @@ def _refuse(parser: LineParser, extra: list[str], inputs: Sequence[str]) -> NoRe
     hint = grammar.said_here(option, known) or did_you_mean(option, known)
     if parser.verb.name == "cp" and option in _OF_FOLDERS:
         hint = " (folders are not copied: name the files in them)"
+    if option in _TRIALS and "--noop" not in known:
+        hint = " (help see-before-a-change)"
     if parser.verb.name == "rpc" and any("=" not in word for word in inputs):
         hint += "; the words of a command stand behind --"
     hint = hint or f" (help {parser.verb.name} lists them)"

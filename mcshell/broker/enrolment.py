@@ -18,7 +18,6 @@ from mcshell.wire.stomp.server import is_login
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Sequence
 
     from mcshell.broker.server import Broker
     from mcshell.wire.stomp.frame import Frame
@@ -33,29 +32,19 @@ _REQUEST: Final = 32 << 10
 """Bytes of the largest message that a machine may send."""
 _MACHINES: Final = 500
 """So many may be connected at once. One more costs the host that has the most its oldest."""
-_SUBNET: Final = 64
-"""Bits of an IPv6 address that a host does not choose for itself: behind them it has as many as it likes."""
 
 
 def subnet(address: str) -> str:
-    """What is counted as one host at first: of IPv6 all that share a prefix of 64 bits, else the address."""
+    """What counts as one host at first: an address, or of IPv6 its subnet."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if found.version == 4:  # noqa: PLR2004 - of the internet protocol
+    if isinstance(found, ipaddress.IPv4Address):
         return address
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(found), _SUBNET), strict=False))
-
-
-def _most(
-    machines: Sequence[EnrolmentConnection], whose: Callable[[EnrolmentConnection], str]
-) -> list[EnrolmentConnection]:
-    """Those of whoever has the most."""
-    ((most, _),) = Counter(map(whose, machines)).most_common(1)
-    return [one for one in machines if whose(one) == most]
+    return str(ipaddress.IPv6Network((int(found), 64), strict=False))
 
 
 class EnrolmentConnection(BrokerConnection):
@@ -92,8 +81,11 @@ class EnrolmentConnection(BrokerConnection):
             if isinstance(one, EnrolmentConnection) and one.asks and one.version and not one.closing
         ]
         if len(machines) >= _MACHINES:
-            many = _most(machines, lambda one: subnet(one.host))
-            oldest = min(_most(many, lambda one: one.host), key=lambda one: one.since)
+            nets = Counter(subnet(one.host) for one in machines)
+            hosts = Counter(one.host for one in machines)
+            oldest = min(
+                machines, key=lambda one: (-nets[subnet(one.host)], -hosts[one.host], one.since)
+            )
             oldest.drop("too many machines ask at once, most of them from its host")
 
     def execute(self, frame: Frame) -> None:

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from mcshell import config
-from mcshell.commands.asking import as_asked
 from mcshell.commands.grammar.parser import alias_words, parse
-from mcshell.commands.grammar.verbs import begins_verb
+from mcshell.commands.grammar.verbs import begins_verb, elsewhere
 from mcshell.commands.output.result import Feed, Prose, Table
 from mcshell.errors import (
     ConfigError,
@@ -177,7 +176,8 @@ class Context:
     def _refuse_agent(self, words: Sequence[str]) -> None:
         """Say of a line that begins with an agent how one is asked."""
         try:
-            asked = "" if begins_verb(words[0]) else as_asked(self.ddls, words)
+            said = None if begins_verb(words[0]) else elsewhere()
+            asked = said and said.as_asked(self.ddls, words)
         except (MCShellError, OSError):
             return  # then it is an unknown verb
         if asked:

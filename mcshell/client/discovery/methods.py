@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -566,6 +567,8 @@ def _source(name: str) -> DiscoveryMethod:
         raise UsageError(f"--dm {name}: {error}") from error
     if name in plugins.BUILTIN["discovery"]:
         return source
-    from mcshell.client.discovery.plugged import guarded  # noqa: PLC0415 - few sites have one
+    with suppress(ModuleNotFoundError):  # a light node is built without it
+        from mcshell.client.discovery.plugged import guarded  # noqa: PLC0415 - few sites have one
 
-    return guarded(name, source, Discovered)
+        return guarded(name, source, Discovered)
+    return source

@@ -153,7 +153,7 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
 
 
 def _verb(words: Sequence[str], face: Face, *, helped: bool = False) -> tuple[Verb, list[str]]:
-    """Find the verb that the line starts with; two words ("pki issue") win over one."""
+    """The verb that the line starts with; two words ("pki issue") win over one."""
     found = named_verb(words)
     if found is None:
         names = [name.split() for name in grammar.VERBS]
@@ -178,7 +178,8 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
         if (asked := words[0].strip("?")) != words[0]:  # IPython's habit
             return f"unknown verb {words[0]!r} (here: {f'help {asked}'.rstrip()})"
         known |= topics.words() if helped else set()
-        near = grammar.verb_here(words[0]) or did_you_mean(words[0], sorted(known))
+        said = grammar.elsewhere()
+        near = (said and said.verb_here(words[0])) or did_you_mean(words[0], sorted(known))
         return f"unknown verb {words[0]!r}{near or ' (help lists them)'}"
     listed = ", ".join(inner)
     if len(words) == 1 or words[1].startswith("-"):
@@ -187,9 +188,7 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
     return f"unknown verb '{words[0]} {words[1]}'{did_you_mean(words[1], inner)}: one of {listed}"
 
 
-_OF_FOLDERS = ("-r", "-R", "-a", "--recursive", "--archive")  # as cp, scp and rsync have them
-
-_TRIALS = ("--check", "--dry-run", "--noop")
+_OF_FOLDERS = ("-r", "-R", "-a", "--recursive", "--archive")  # of cp, scp, rsync
 
 
 def _refuse(parser: LineParser, extra: list[str], inputs: Sequence[str]) -> NoReturn:
@@ -203,8 +202,6 @@ def _refuse(parser: LineParser, extra: list[str], inputs: Sequence[str]) -> NoRe
     hint = grammar.said_here(option, known) or did_you_mean(option, known)
     if parser.verb.name == "cp" and option in _OF_FOLDERS:
         hint = " (folders are not copied: name the files in them)"
-    if option in _TRIALS and "--noop" not in known:
-        hint = " (help see-before-a-change)"
     if parser.verb.name == "rpc" and any("=" not in word for word in inputs):
         hint += "; the words of a command stand behind --"
     hint = hint or f" (help {parser.verb.name} lists them)"
@@ -219,13 +216,11 @@ def _filter_of(word: str) -> str:
 
 
 def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
-    """Help as text: of a verb, a page or a word of the manual, an option; or the list of verbs."""
+    """Help as text: of what is named, or the list of verbs."""
     if words and named_verb(words) is None:
-        told = topics.text(" ".join(words)) or (
-            _option_text(words[0], face) if not words[1:] else ""
-        )
-        if told:
-            return told
+        said = None if words[1:] else grammar.elsewhere()
+        if told := topics.text(" ".join(words)) or (said and said.option_text(words[0], face)):
+            return str(told)
     if words:
         return LineParser(_verb(words, face, helped=True)[0], face).format_help()
     lines = [grammar.INTRODUCTION[face], ""]
@@ -238,17 +233,6 @@ def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
         lines.append(f"  {part:<12} {', '.join(pages)}")
     lines.append("")
     return "\n".join(lines)
-
-
-def _option_text(word: str, face: Face) -> str:
-    """What the verbs say of an option, `batch` or `--batch`; empty where none has it."""
-    flag = word if word.startswith("-") else f"--{word}"
-    found: dict[str, list[str]] = {}
-    for verb in grammar.VERBS.values():
-        shown = [one.shown(flag) for one in verb.kind.arguments().values()]
-        if verb.offered(face) and any(shown):
-            found.setdefault("".join(shown), []).append(verb.name)
-    return "".join(f"{shown}\n    of {', '.join(verbs)}\n" for shown, verbs in found.items())
 
 
 def only_line(text: str, alias: Alias = no_alias) -> Line | None:

@@ -7,8 +7,9 @@ A verb names the function that does it as "module:function" below `mcshell.comma
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from mcshell.errors import did_you_mean
 from mcshell.values import dataclass
@@ -26,10 +27,10 @@ __all__ = [
     "Face",
     "Verb",
     "begins_verb",
+    "elsewhere",
     "misplaced",
     "offered",
     "said_here",
-    "verb_here",
 ]
 
 Face: TypeAlias = Literal["cli", "prompt", "magic"]
@@ -57,7 +58,9 @@ BEFORE = {
 }
 """The options that may stand before a verb of the command line, each with whether a value follows."""
 
+_TRIALS = ("--check", "--dry-run", "--noop")
 _ELSEWHERE = {
+    **dict.fromkeys(_TRIALS[:2], "--noop"),
     "-1": "--one",
     "-W": "-F FACT=VALUE, -C CLASS, or -S with both",
     "--with": "-F FACT=VALUE, -C CLASS, or -S with both",
@@ -68,7 +71,6 @@ _ELSEWHERE = {
     **dict.fromkeys(("--batch-size", "--forks", "--fanout", "--serial"), "--batch"),
     "--batch-sleep-time": "--batch-sleep",
     "--batch-wait": "--batch-sleep",
-    **dict.fromkeys(("--check", "--dry-run"), "--noop"),
     "--display": "--only state=failed, or of another state",
     "--failhard": "--max-failures 1",
     "--max-fail-percentage": "--max-failures",
@@ -83,23 +85,6 @@ _ELSEWHERE = {
     "-x": "-I 'SET!EXCEPT'",
 }
 """Options by which mco, salt, ansible and clush say what one has here by another name."""
-
-_VERBS_ELSEWHERE = {
-    **dict.fromkeys(("discover", "hosts", "nodes"), "find"),
-    **dict.fromkeys(("manage.up", "manage.status", "node_list"), "ping"),
-    "manage.down": "ping --only state=silent",
-    **dict.fromkeys(("grains", "grains.get", "fact"), "facts NAME"),
-    **dict.fromkeys(("grains.items", "setup"), "inventory NODE"),
-    **dict.fromkeys(("req", "request"), "rpc AGENT ACTION input=value"),
-    **dict.fromkeys(("cmd.run", "run", "clush", "command"), "rpc exec run -- COMMAND"),
-    **dict.fromkeys(("salt", "ansible", "choria"), "VERB ..., the nodes behind it with -I, -F, -C"),
-    **dict.fromkeys(("playbook", "ansible-playbook", "orchestrate"), "plan run FILE"),
-    **dict.fromkeys(("copy", "scp", "rsync", "cp.get_file", "cp.push", "fetch"), "cp"),
-    **dict.fromkeys(("jobs.list_jobs", "jobs.lookup_jid"), "requests, replies ID"),
-    **dict.fromkeys(("kill", "saltutil.kill_job"), "job cancel"),
-    **dict.fromkeys(("key", "salt-key"), "pki requests, pki sign"),
-}
-"""The first words of lines by which mco, choria, salt, ansible and clush say what a verb here does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,16 +232,17 @@ def offered(face: str) -> dict[str, str]:
 def said_here(option: str, known: Container[str] | None = None) -> str:
     """What stands here for an option of mco, salt, ansible or clush, if it is one of the `known`."""
     meant = _ELSEWHERE.get(option, "")
+    if option in _TRIALS and known is not None and "--noop" not in known:
+        return " (help see-before-a-change)"
     first = meant.split(" ")[0].rstrip(",")
     return f" (here: {meant})" if meant and (known is None or first in known) else ""
 
 
-def verb_here(word: str) -> str:
-    """What stands here for the first word of another tool's line, or of a verb of two words."""
-    found = _VERBS_ELSEWHERE.get(word) or ", ".join(
-        name for name in VERBS if name.split()[1:] == [word]
-    )
-    return f" (here: {found})" if found else ""
+def elsewhere() -> Any:
+    """The module that knows the words of other tools; None on a light node, which is built without it."""
+    with suppress(ModuleNotFoundError):
+        return import_module(f"{__package__}.elsewhere")
+    return None
 
 
 def misplaced(option: str) -> str:

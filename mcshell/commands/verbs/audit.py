@@ -134,8 +134,8 @@ def _notes(found: Found, heads: dict[int, set[str]]) -> Iterator[str]:
     if len(found.whose) > 1:
         names = fold(sorted(found.whose)[:_SHOWN])
         yield (
-            f"it has lines of {len(found.whose)} nodes ({names}), and a log is one node's:"
-            " it was renamed, or they are another's (--node NAME says whose heads count)"
+            f"it has lines of {len(found.whose)} nodes ({names}): it was renamed, or they are another's"
+            " (--node NAME says whose heads count)"
         )
     if found.first > 1:
         yield f"lines 1 to {found.first - 1} of the chain are in no file here"

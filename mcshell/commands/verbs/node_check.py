@@ -75,7 +75,7 @@ def _certificate(settings: Settings) -> Iterator[str]:
 
 
 def _state(settings: Settings) -> Iterator[str]:
-    """Whether the state directory is there and ours, or could be made, and what is in it can be opened."""
+    """Whether the state directory is there and ours, or could be made; and its files."""
     place = settings.state_dir / "node"
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -93,17 +93,14 @@ def _state(settings: Settings) -> Iterator[str]:
 
 
 def _databases(folder: Path) -> Iterator[str]:
-    """Files that a node keeps, and could not go on with."""
+    """Files that a node could not open."""
     for path in sorted(folder.glob("*.sqlite")):
         try:
             with path.open("rb") as file:
-                begin = file.read(len(SQLITE))
+                if file.read(len(SQLITE)) not in (b"", SQLITE):
+                    yield f"state: {path} is no database: no node starts with it"
         except OSError as error:
             yield f"state: {path}: {error.strerror}"
-            continue
-        if begin not in (b"", SQLITE):
-            text = "is no database, so that no node starts here; moved away, what was in it is lost"
-            yield f"state: {path} {text}"
 
 
 def _plugins() -> Iterator[str]:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcshell.client.discovery.targeting import RequestOptions
 from mcshell.client.rpc.schemas import fitting, typed
-from mcshell.commands.asking import as_meant
-from mcshell.commands.grammar.verbs import said_here
+from mcshell.commands.grammar.verbs import elsewhere, said_here
 from mcshell.commands.verbs.shaping import check, shaped
 from mcshell.commands.verbs.submitting import put
 from mcshell.commands.verbs.targeting import targeting
@@ -66,7 +65,8 @@ def rpc(context: Context, options: RpcOptions) -> Replies | Table:
 def _refuse_order(context: Context, options: RpcOptions) -> None:
     """Say of `rpc service nginx restart` how it is asked; UsageError."""
     words = [options.action, *options.inputs]
-    if meant := as_meant(context.ddls, options.agent, words):
+    said = elsewhere()
+    if said and (meant := said.as_meant(context.ddls, options.agent, words)):
         raise UsageError(
             f"agent {options.agent} has no action {options.action[:60]!r}: asked so: {meant}"
         )

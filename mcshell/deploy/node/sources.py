@@ -31,6 +31,7 @@ LEFT_OUT = (
     ),
     *("client/analysis/plots.py", "client/rpc/pool_tasks.py", "client/rpc/stored.py"),
     *("commands/output/incident.py", "commands/parameters.py", "commands/verbs/tour.py"),
+    *("commands/grammar/elsewhere.py", "client/discovery/plugged.py"),
     *(
         f"client/session/{one}.py"
         for one in ("evidence", "raw_rows", "replayed", "seal", "transfer")

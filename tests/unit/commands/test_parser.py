@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcshell.commands.grammar import elsewhere
 from mcshell.commands.grammar import verbs as grammar
 from mcshell.commands.grammar.parser import (
     help_text,
@@ -95,11 +96,11 @@ def test_every_option_has_a_line_of_help() -> None:
         assert "%(" not in told
 
 
-@pytest.mark.parametrize("word", sorted(grammar._VERBS_ELSEWHERE))
+@pytest.mark.parametrize("word", sorted(elsewhere.VERBS_ELSEWHERE))
 def test_what_other_tools_call_a_verb_leads_to_one(word: str) -> None:
     """No word of theirs is one of ours, and what is named for it here begins with a verb."""
     assert not grammar.begins_verb(word)
-    first = grammar._VERBS_ELSEWHERE[word].split()[0].rstrip(",")
+    first = elsewhere.VERBS_ELSEWHERE[word].split()[0].rstrip(",")
     assert first == "VERB" or grammar.begins_verb(first)
 
 

@@ -188,7 +188,7 @@ def _unknown(words: Sequence[str], inner: list[str], face: Face, *, helped: bool
     return f"unknown verb '{words[0]} {words[1]}'{did_you_mean(words[1], inner)}: one of {listed}"
 
 
-_OF_FOLDERS = ("-r", "-R", "-a", "--recursive", "--archive")  # of cp, scp, rsync
+_OF_FOLDERS = ("-r", "-R", "-a", "--recursive", "--archive")
 
 
 def _refuse(parser: LineParser, extra: list[str], inputs: Sequence[str]) -> NoReturn:
@@ -209,7 +209,7 @@ def _refuse(parser: LineParser, extra: list[str], inputs: Sequence[str]) -> NoRe
 
 
 def _filter_of(word: str) -> str:
-    """Which option takes a word that stands where none is wanted."""
+    """Which option takes a word that has no place."""
     if " " in word:
         return " (an expression goes with -S)"
     return " (a fact goes with -F)" if "=" in word else " (a node's name goes with -I)"

@@ -75,7 +75,7 @@ def _certificate(settings: Settings) -> Iterator[str]:
 
 
 def _state(settings: Settings) -> Iterator[str]:
-    """Whether the state directory is there and ours, or could be made; and its files."""
+    """Whether the state directory is there and ours, or could be made."""
     place = settings.state_dir / "node"
     while not place.exists() and place != place.parent:
         place = place.parent

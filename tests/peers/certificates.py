@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+from inspect import signature
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -38,8 +39,16 @@ class Authority:
     def __init__(self, name: str) -> None:
         self.key = Ed25519PrivateKey.generate()
         self.name = _name(name)
+        usage = dict.fromkeys(signature(x509.KeyUsage).parameters, False)
+        usage |= {"key_cert_sign": True, "crl_sign": True}
         self.certificate = self._build(
-            self.name, self.key, [(x509.BasicConstraints(ca=True, path_length=0), True)]
+            self.name,
+            self.key,
+            [
+                (x509.BasicConstraints(ca=True, path_length=0), True),
+                # Contexts of Python 3.13 are strict by themselves.
+                (x509.KeyUsage(**usage), True),
+            ],
         )
 
     def _build(

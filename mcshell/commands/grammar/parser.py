@@ -135,6 +135,8 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     """
     if not words or words[0] in ("-h", "--help", "help"):
         return Invocation(None, Options(), help_text(words[1:], face=face))
+    if [*words[1:]] in (["-h"], ["--help"]) and _verbs_of(words[0], face):
+        return Invocation(None, Options(), help_text(words[:1], face=face))
     verb, rest = _verb(words, face)
     parser = LineParser(verb, face)
     said: dict[str, Any] = {}
@@ -146,7 +148,7 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     try:
         found, extra = parser.parse_known_intermixed_args(rest)
     except _HelpAskedError:
-        return Invocation(None, Options(), parser.format_help())
+        return Invocation(None, Options(), parser.format_help() + _verbs_of(verb.name, face))
     if extra:
         _refuse(parser, extra, getattr(found, "inputs", None) or ())
     return Invocation(verb, verb.kind(**vars(found), **said))
@@ -217,22 +219,42 @@ def _filter_of(word: str) -> str:
 
 def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
     """Help as text: of what is named, or the list of verbs."""
+    name = " ".join(words)
+    if name == "help":
+        return help_text(face=face)
     if words and named_verb(words) is None:
-        said = None if words[1:] else grammar.elsewhere()
-        if told := topics.text(" ".join(words)) or (said and said.option_text(words[0], face)):
-            return str(told)
+        told = _verbs_of(name, face) + topics.text(name)
+        if not told and not words[1:] and (elsewhere := grammar.elsewhere()):
+            told = str(elsewhere.option_text(name, face))
+        if told:
+            return told
     if words:
-        return LineParser(_verb(words, face, helped=True)[0], face).format_help()
-    lines = [grammar.INTRODUCTION[face], ""]
-    shown = grammar.offered(face)
-    width = max(map(len, shown))
-    lines += [f"  {name:<{width}}  {summary}" for name, summary in shown.items()]
+        verb = _verb(words, face, helped=True)[0]
+        return LineParser(verb, face).format_help() + _verbs_of(verb.name, face)
+    lines = [grammar.INTRODUCTION[face], "", *_listed(grammar.offered(face))]
     told = "help VERB, or VERB --help, tells a verb's options; help NAME what the manual says of these,"
     lines += ["", told, "and of any setting, state, reason, exit code or action:", ""]
     for part, pages in topics.parts().items():
         lines.append(f"  {part:<12} {', '.join(pages)}")
     lines.append("")
     return "\n".join(lines)
+
+
+def _listed(verbs: Mapping[str, str]) -> list[str]:
+    """A line for each of the verbs: its name, and what it is for."""
+    width = max(map(len, verbs))
+    return [f"  {name:<{width}}  {summary}" for name, summary in verbs.items()]
+
+
+def _verbs_of(word: str, face: Face) -> str:
+    """The verbs that begin with a word ("pki") and go on, for its help; empty where there are none."""
+    offered = grammar.offered(face)
+    verbs = {name: told for name, told in offered.items() if name.startswith(f"{word} ")}
+    if not verbs:
+        return ""
+    first = next(iter(verbs))
+    told = f"help {first}, or {first} --help, tells its options."
+    return "\n".join(["", f"Verbs that begin with {word}:", "", *_listed(verbs), "", told, ""])
 
 
 def only_line(text: str, alias: Alias = no_alias) -> Line | None:

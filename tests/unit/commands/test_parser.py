@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 
 import pytest
@@ -108,6 +109,34 @@ def test_the_first_word_of_several_verbs_is_not_corrected() -> None:
     """Who says `session` alone has misspelled nothing: what may follow is all that is said."""
     with pytest.raises(UsageError, match=r"drop is meant$"):
         parse(split_line("session"))
+
+
+def test_help_of_help_is_the_help() -> None:
+    """`help help`, as people type it first, is no question about a verb of that name."""
+    assert parse(["help", "help"]).help == parse(["help"]).help
+
+
+@pytest.mark.parametrize(
+    ("line", "beside"),
+    [
+        ("help pki", ""),
+        ("pki -h", ""),
+        ("pki --help", ""),
+        ("help job", "job.submit"),
+        ("help broker", "--listen HOST:PORT"),
+        ("broker -h", "--listen HOST:PORT"),
+    ],
+)
+def test_help_of_the_first_word_of_several_verbs_lists_them(line: str, beside: str) -> None:
+    """Help about `pki` is a list of its verbs, beside what the manual or the verb `broker` says."""
+    told = parse(split_line(line)).help
+    (word,) = {*line.split()} - {"help", "-h", "--help"}
+    verbs = [verb for verb in grammar.VERBS.values() if verb.name.startswith(f"{word} ")]
+    assert verbs
+    listed = [re.search(rf"^  {one.name} +{one.summary}$", told, re.MULTILINE) for one in verbs]
+    assert all(listed), told
+    assert beside in told
+    assert "\n  ping" not in told
 
 
 @pytest.mark.parametrize(

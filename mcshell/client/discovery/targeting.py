@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from mcshell.client.arguments import Duration, is_flag, seconds_of
 from mcshell.errors import InputError, UsageError, did_you_mean, on_one_line
@@ -299,8 +299,9 @@ def takes_inputs(*more: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
         own = (*(getattr(call, "__kwdefaults__", None) or ()), *more, *TARGETING)
 
         @wraps(call)
-        def guessing(*args: P.args, **named: Any) -> T:
-            for name in set(named.get("inputs") or ()).intersection(named).difference(own):
+        def guessing(*args: P.args, **named: P.kwargs) -> T:
+            inputs: Any = named.get("inputs") or ()
+            for name in set(inputs).intersection(named).difference(own):
                 raise InputError(f"input {name} is given twice, once in inputs", name)
             try:
                 return call(*args, **named)
@@ -311,7 +312,7 @@ def takes_inputs(*more: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
                     raise
                 raise InputError(f"{error}{near}", error.name, error.statuscode) from None
 
-        return cast("Callable[P, T]", guessing)
+        return guessing
 
     return decorated
 

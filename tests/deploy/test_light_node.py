@@ -79,6 +79,7 @@ REFUSED = {
     "cp x @web:/srv/": "mcshell.commands.verbs.cp",
     "notebook s1 -o x.ipynb": "mcshell.commands.verbs.notebook",
     "proposals": "mcshell.commands.verbs.approvals",
+    "completion bash": "mcshell.commands.verbs.completion",
     "session export here": "mcshell.client.session.transfer",
     "demo --nodes 2": "mcshell.shell.demo",
     "--config old.toml ping": "mcshell.client.mcollective",

@@ -31,7 +31,8 @@ LEFT_OUT = (
     ),
     *("client/analysis/plots.py", "client/rpc/pool_tasks.py", "client/rpc/stored.py"),
     *("commands/output/incident.py", "commands/parameters.py", "commands/verbs/tour.py"),
-    *("commands/grammar/elsewhere.py", "client/discovery/plugged.py"),
+    *("commands/completion", "commands/verbs/completion.py"),
+    *("commands/grammar/elsewhere.py", "client/discovery/plugged.py", "client/analysis/sheet.py"),
     *(
         f"client/session/{one}.py"
         for one in ("evidence", "raw_rows", "replayed", "seal", "transfer")

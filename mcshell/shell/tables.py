@@ -33,6 +33,15 @@ __all__ = [
 ]
 
 _MARKDOWN = str.maketrans({one: f"\\{one}" for one in "\\`[]|"} | {"<": "&lt;", "&": "&amp;"})
+_WIDER: Final = frozenset(
+    chr(code)
+    for first, last in (
+        *((0x2630, 0x2637), (0x268A, 0x268F), (0x4DC0, 0x4DFF)),
+        *((0x1D300, 0x1D356), (0x1D360, 0x1D376), (0x1F1E6, 0x1F1FF)),
+    )
+    for code in range(first, last + 1)
+)
+"""Signs that terminals of Unicode 16 draw as wide, and a Python that knows an earlier one has as narrow."""
 _STATES: Final = ("state", "states")
 _PADDED: Final = 32 << 20  # letters
 _GAP: Final = 2
@@ -201,7 +210,8 @@ def _wide(line: str) -> int:
     """The columns that a line takes on a terminal."""
     if line.isascii():
         return len(line)
-    return len(line) + sum(unicodedata.east_asian_width(letter) in "WF" for letter in line)
+    wide = (letter in _WIDER or unicodedata.east_asian_width(letter) in "WF" for letter in line)
+    return len(line) + sum(wide)
 
 
 def tabulated(

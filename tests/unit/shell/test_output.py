@@ -168,6 +168,8 @@ def test_a_single_node_s_hash_is_read_upright() -> None:
     ),
     st.integers(12, 70),
 )
+@example([("00000\x1f⺀䷀", "", 0)], 12)
+@example([("☰⚊𝌀𝍠🇦" * 4, "", 0)], 12)
 def test_no_line_is_wider_than_the_terminal(rows: list[tuple[str, str, int]], width: int) -> None:
     """Whatever nodes say, each line of a table fits; what is not there is said."""
     names = ("a", "b", "c")

@@ -42,10 +42,8 @@ __all__ = ["ConnectionState", "ReconnectingConnection", "Subscription"]
 
 log = logging.getLogger(__name__)
 
-ATTEMPT = (
-    5.0  # seconds that one round over all the brokers may take; after one in vain twice as long
-)
-ROUNDS = 4  # … up to so many times as long: a far broker's answers take their time
+ATTEMPT = 5.0  # seconds that one round over all the brokers may take
+ROUNDS = 4  # times as long at most, doubled after each in vain: far brokers take their time
 PATIENCE = 5.0  # seconds that a send waits for a connection
 CONFIRM = 10.0  # seconds in which the broker confirms a subscription, and then the next
 STABLE = 2.0  # seconds after which a connection is good: one that a broker ends at once is not

@@ -247,14 +247,22 @@ def _listed(verbs: Mapping[str, str]) -> list[str]:
 
 
 def _verbs_of(word: str, face: Face) -> str:
-    """The verbs that begin with a word ("pki") and go on, for its help; empty where there are none."""
-    offered = grammar.offered(face)
-    verbs = {name: told for name, told in offered.items() if name.startswith(f"{word} ")}
-    if not verbs:
+    """The verbs that begin with a word ("pki") and go on, for its help; empty where there are none.
+
+    Those of the command line alone are named elsewhere only where there are no others.
+    """
+    found = [verb for verb in grammar.VERBS.values() if verb.name.startswith(f"{word} ")]
+    here = [verb for verb in found if verb.offered(face)]
+    if not found:
         return ""
-    first = next(iter(verbs))
-    told = f"help {first}, or {first} --help, tells its options."
-    return "\n".join(["", f"Verbs that begin with {word}:", "", *_listed(verbs), "", told, ""])
+    begin = (
+        f"Verbs that begin with {word}" if here else f"On the command line, as mcshell {word} ..."
+    )
+    told = (
+        [f"help {here[0].name}, or {here[0].name} --help, tells its options.", ""] if here else []
+    )
+    listed = _listed({verb.name: verb.summary for verb in here or found})
+    return "\n".join(["", f"{begin}:", "", *listed, "", *told])
 
 
 def only_line(text: str, alias: Alias = no_alias) -> Line | None:

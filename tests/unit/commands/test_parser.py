@@ -111,6 +111,14 @@ def test_the_first_word_of_several_verbs_is_not_corrected() -> None:
         parse(split_line("session"))
 
 
+@pytest.mark.parametrize("face", ["prompt", "magic"])
+def test_help_of_verbs_that_are_elsewhere_says_where(face: grammar.Face) -> None:
+    """At the prompt and in a cell `help pki` lists what there is on the command line, and says so."""
+    told = parse(["help", "pki"], face=face).help
+    assert "On the command line, as mcshell pki ..." in told
+    assert "  pki init " in told
+
+
 def test_help_of_help_is_the_help() -> None:
     """`help help`, as people type it first, is no question about a verb of that name."""
     assert parse(["help", "help"]).help == parse(["help"]).help

@@ -105,6 +105,15 @@ def on_its_way(first: Hesitant) -> None:
     assert wait_until(lambda: first.subscribed, SOON)
 
 
+def assert_all_come(reader: Connector, queue: str) -> None:
+    """Whoever reads this queue now is the only one: of two messages both come to him."""
+    inbox = SimpleQueue()
+    reader.subscribe(queue, inbox)
+    for body in (b"1", b"2"):
+        reader.send(queue, body)
+    assert [inbox.get(timeout=SOON).body for _ in range(2)] == [b"1", b"2"]
+
+
 def test_what_is_acknowledged_meanwhile_is_acknowledged(first: Hesitant, link: Connector) -> None:
     """A broker that says CONNECTED and then nothing costs the one that serves no acknowledgement."""
     inbox, queue = SimpleQueue(), queue_name()
@@ -141,11 +150,7 @@ def test_what_ends_meanwhile_ends(first: Hesitant, link: Connector) -> None:
     link.subscribe(other, inbox)
     on_its_way(first)
     link.unsubscribe(ended)
-    again = SimpleQueue()
-    link.subscribe(queue, again)
-    for body in (b"1", b"2"):
-        link.send(queue, body)
-    assert [again.get(timeout=SOON).body for _ in range(2)] == [b"1", b"2"]
+    assert_all_come(link, queue)
 
 
 def test_who_closes_meanwhile_is_gone_from_both(
@@ -158,11 +163,7 @@ def test_who_closes_meanwhile_is_gone_from_both(
     link.close()
     with Connector([embedded.url], user=embedded.user, passcode=embedded.passcode) as other:
         other.start(SOON)
-        again = SimpleQueue()
-        other.subscribe(queue, again)
-        for body in (b"1", b"2"):
-            other.send(queue, body)
-        assert [again.get(timeout=SOON).body for _ in range(2)] == [b"1", b"2"]
+        assert_all_come(other, queue)
 
 
 def test_what_was_never_paused_is_not_begun_twice(link: Connector) -> None:

@@ -177,11 +177,10 @@ def _check_form(name: str) -> None:
 
 
 def _main(start: _Start, context: Context, streams: StandardStreams) -> int:
-    if start.version:
-        sys.stdout.write(f"mcshell {VERSION}\n")
-        return 0
-    if start.help:
-        sys.stdout.write(help_text(start.words))
+    if not start.words or start.script is not None or start.help:
+        streams.require_output()
+    if start.version or start.help:
+        sys.stdout.write(f"mcshell {VERSION}\n" if start.version else help_text(start.words))
         return 0
     context.use(start.config)
     if start.script is not None or not start.words:
@@ -228,6 +227,7 @@ def _verb(start: _Start, context: Context, streams: StandardStreams) -> int:
     if result is not None:
         from mcshell.shell.output import Screen, show  # noqa: PLC0415 - services show nothing
 
+        streams.require_output()
         with writing():
             show(result, invocation.options, Screen(), start.form)
     return exit_code(result, invocation.options)

@@ -55,6 +55,11 @@ FAULTS = {
     ),
     "full, prose": ("mcshell help > /dev/full", "No space left on device", MACHINE),
     "closed": ("mcshell ping >&-", "standard output is closed", MACHINE),
+    "closed, a script": ("mcshell -e ping >&-", "standard output is closed", MACHINE),
+    "closed, standard input": ("echo ping | mcshell >&-", "standard output is closed", MACHINE),
+    "closed, help": ("mcshell help pki >&-", "standard output is closed", MACHINE),
+    "closed, the version": ("mcshell --version >&-", "standard output is closed", MACHINE),
+    "closed, prose": ("mcshell completion bash >&-", "standard output is closed", MACHINE),
     "invalid bytes": (
         "mcshell ping -I \"$(printf '\\377')\"", "argument 3, b'\\xff': not UTF-8", 64,
     ),
@@ -100,6 +105,7 @@ def test_nothing_is_asked_where_nothing_could_be_shown(fleet: Fleet) -> None:
     """A closed output is refused before the request, so that no change happens unseen."""
     before = shell(fleet, "mcshell requests --jsonl --session unseen").stdout
     shell(fleet, "mcshell rpc rpcutil ping --session unseen >&-")
+    shell(fleet, "mcshell -e 'rpc rpcutil ping --session unseen' >&-")
     assert shell(fleet, "mcshell requests --jsonl --session unseen").stdout == before
 
 

@@ -227,7 +227,7 @@ def help_text(words: Sequence[str] = (), *, face: Face = "cli") -> str:
         if not told and not words[1:] and (elsewhere := grammar.elsewhere()):
             told = str(elsewhere.option_text(name, face))
         if told:
-            return told
+            return told.lstrip("\n")
     if words:
         verb = _verb(words, face, helped=True)[0]
         return LineParser(verb, face).format_help() + _verbs_of(verb.name, face)

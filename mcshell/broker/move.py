@@ -33,7 +33,8 @@ PARKED: Final = "mcs.unrouted"
 _CHUNK: Final = 100  # queues that are read at once
 _WINDOW: Final = 50  # messages of each that are under way
 _GROUP: Final = 500
-_STRIKES: Final = 3
+_PAUSES: Final = (0.0, 2.0, 8.0)
+"""Seconds before each try of a message alone: a cluster that has lost a member breaks off over any for a while."""
 _CONFIRM: Final = 60.0  # seconds in which the new broker confirms a message
 _QUIET: Final = 2.0  # seconds without a message after which a queue is empty
 _PATIENCE: Final = 20.0  # the same while fewer have come than were listed
@@ -225,9 +226,10 @@ class Mover:
 
     def _insist(self, came: _Came) -> None:
         """Send one alone, and again; a queue that the new broker refuses is given up."""
-        for _strike in range(_STRIKES):
+        for pause in _PAUSES:
             if came.move.left:
                 return
+            time.sleep(pause)
             _wait_for(self._target, ConnectionLost("the new broker is gone"))
             before = self._target.broken_at
             receipt = self._send(came, again=True)

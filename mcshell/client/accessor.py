@@ -264,6 +264,7 @@ class Accessor:
 
         Raises:
             UsageError: it cannot be written there, or XlsxWriter is missing.
+            MachineError: the disk takes nothing.
         """
         from mcshell.client.analysis.sheet import save_sheet  # noqa: PLC0415 - needs `report`, too
 

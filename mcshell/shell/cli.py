@@ -177,19 +177,20 @@ def _check_form(name: str) -> None:
 
 
 def _main(start: _Start, context: Context, streams: StandardStreams) -> int:
-    if not start.words or start.script is not None or start.help:
-        streams.require_output()
+    if start.words and start.script is None and not (start.version or start.help):
+        context.use(start.config)
+        return _verb(start, context, streams)
+    streams.require_output()
     if start.version or start.help:
         sys.stdout.write(f"mcshell {VERSION}\n" if start.version else help_text(start.words))
         return 0
     context.use(start.config)
-    if start.script is not None or not start.words:
-        interrupts.heed_ends()
-    if start.script is not None:
-        if start.words:
-            raise UsageError(f"-e: {start.words[0]!r} is one word too many")
-        return _lines(start.script, context, start.form)
-    return _verb(start, context, streams) if start.words else _shell(context, start.form)
+    interrupts.heed_ends()
+    if start.script is None:
+        return _shell(context, start.form)
+    if start.words:
+        raise UsageError(f"-e: {start.words[0]!r} is one word too many")
+    return _lines(start.script, context, start.form)
 
 
 def _verb(start: _Start, context: Context, streams: StandardStreams) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from mcshell.client import accessor  # noqa: F401 - registers `mco`
 from mcshell.client.discovery.targeting import names_of
-from mcshell.errors import UsageError
+from mcshell.errors import MachineError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +86,9 @@ def test_a_sheet_has_moments_and_harmless_text(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="said has a text over 32767 letters"):
         rows.assign(said="x" * 40_000).mco.to_excel(tmp_path / "x.xlsx")
     assert zipfile.is_zipfile(tmp_path / "x.xlsx")  # what was there stays
+    (tmp_path / "full.xlsx").symlink_to("/dev/full")
+    with pytest.raises(MachineError, match="No space left on device"):
+        rows.mco.to_excel(tmp_path / "full.xlsx")
 
 
 VALUES = {"v", "value", "usual", "before", "after", "min", "median", "max"}

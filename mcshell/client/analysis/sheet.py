@@ -10,6 +10,7 @@ import pandas as pd
 
 from mcshell.client.analysis.sql import as_json
 from mcshell.errors import UsageError
+from mcshell.storage import not_written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +24,7 @@ _EXACT: Final = 2**53  # whole numbers, in Excel
 
 
 def save_sheet(frame: pd.DataFrame, path: Path) -> None:
-    """Write a sheet into a file; raises UsageError where that cannot be."""
+    """Write a sheet into a file; raises UsageError where that cannot be, MachineError where the disk takes nothing."""
     if path.suffix.lower() != ".xlsx":
         raise UsageError(f"{path}: a name that ends with .xlsx is meant")
     if find_spec(_PACKAGE) is None:
@@ -33,7 +34,7 @@ def save_sheet(frame: pd.DataFrame, path: Path) -> None:
     try:
         path.write_bytes(out.getvalue())
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from error
+        raise not_written(path, error) from error
 
 
 def write_sheet(frame: pd.DataFrame, out: BinaryIO) -> None:

@@ -148,7 +148,7 @@ def parse(words: Sequence[str], *, face: Face = "cli") -> Invocation:
     try:
         found, extra = parser.parse_known_intermixed_args(rest)
     except _HelpAskedError:
-        return Invocation(None, Options(), parser.format_help() + _verbs_of(verb.name, face))
+        return Invocation(None, Options(), help_text(verb.name.split(), face=face))
     if extra:
         _refuse(parser, extra, getattr(found, "inputs", None) or ())
     return Invocation(verb, verb.kind(**vars(found), **said))
